@@ -1,0 +1,44 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+
+let package = Package(
+  name: "backup-restore",
+  products: [
+    .executable(name: "init", targets: ["init"]),
+    .executable(name: "backup", targets: ["backup"]),
+    .executable(name: "restore", targets: ["restore"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+  ],
+  targets: [
+    .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
+    .systemLibrary(name: "CLinux"),
+    .target(
+      name: "BackupRestore",
+      dependencies: [
+        "CLibPQ", "CLinux",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: strict),
+    .executableTarget(name: "init", dependencies: ["BackupRestore"], swiftSettings: strict),
+    .executableTarget(name: "backup", dependencies: ["BackupRestore"], swiftSettings: strict),
+    .executableTarget(name: "restore", dependencies: ["BackupRestore"], swiftSettings: strict),
+    .target(name: "Support", dependencies: ["BackupRestore"], path: "Tests/Support", swiftSettings: strict),
+    .executableTarget(
+      name: "demo", dependencies: ["BackupRestore", "Support"], path: "Tests/Demo", swiftSettings: strict),
+    .testTarget(name: "Unit", dependencies: ["BackupRestore"], path: "Tests/Unit", swiftSettings: strict),
+    .testTarget(
+      name: "Integration", dependencies: ["BackupRestore", "Support", "init", "backup", "restore"],
+      path: "Tests/Integration", swiftSettings: strict),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,131 @@
+import SystemPackage
+
+/// Reads variables from an environment and collects what is wrong with them.
+///
+/// Each NAME may be given as NAME_FILE, a path whose content is read at that moment (Secrets are replaced while pods
+/// run); an empty value counts as unset; trailing newlines of a file are stripped.
+struct Environment {
+  let variables: [String: String]
+  private(set) var problems: [Problem] = []
+
+  init(_ variables: [String: String]) { self.variables = variables }
+
+  mutating func report(_ fact: String, hint: String) { problems.append(Problem(fact, hint: hint)) }
+
+  /// The value of NAME or the content of NAME_FILE; nil when neither is set or both are empty.
+  mutating func text(_ name: String) -> String? {
+    let direct = variables[name].flatMap { $0.isEmpty ? nil : $0 }
+    let fileName = name + "_FILE"
+    // AWS_SHARED_CREDENTIALS_FILE and its like are variables of their own, not NAME_FILE of something.
+    let path = Variable.spelt.contains(fileName) ? nil : variables[fileName].flatMap { $0.isEmpty ? nil : $0 }
+    guard let path else { return direct }
+    if direct != nil {
+      report("\(name) and \(fileName) are both set", hint: "keep one of them")
+      return direct
+    }
+    do {
+      var value = String(decoding: try Self.read(path), as: UTF8.self)
+      while value.last?.isNewline == true { value.removeLast() }
+      if value.isEmpty {
+        report("\(fileName): \(path) is empty", hint: "write the value into the file, or unset \(fileName)")
+        return nil
+      }
+      return value
+    } catch {
+      report(
+        "\(fileName): \(path) cannot be read: \(error)",
+        hint: "mount the file, make it readable for this user, or set \(name)")
+      return nil
+    }
+  }
+
+  mutating func secret(_ name: String) -> Secret? { text(name).map(Secret.init) }
+
+  /// A whole number that is at least `minimum`.
+  mutating func number(_ name: String, default standard: Int, minimum: Int = 0) -> Int {
+    guard let text = text(name) else { return standard }
+    if let number = Int(text), number >= minimum { return number }
+    report("\(name) is \"\(text)\"", hint: "set a whole number, \(minimum) or more (default \(standard))")
+    return standard
+  }
+
+  mutating func flag(_ name: String) -> Bool {
+    switch text(name) {
+    case nil, "false": return false
+    case "true": return true
+    case .some(let other):
+      report("\(name) is \"\(other)\"", hint: "set true or false")
+      return false
+    }
+  }
+
+  mutating func list(_ name: String) -> [String] {
+    (text(name) ?? "").split(separator: ",").map { $0.trimming(" \t\n") }.filter { !$0.isEmpty }
+  }
+
+  /// Those of the named variables that are set, secrets from files included.
+  mutating func all(_ names: [String]) -> [String: String] {
+    var found: [String: String] = [:]
+    for name in names { if let value = text(name) { found[name] = value } }
+    return found
+  }
+
+  /// Names that look like a slip of the keyboard. A misspelt RESTIC_DAYS_TO_KEEP would silently mean 30 days, so they
+  /// are errors, not remarks.
+  mutating func reportMisspelt() {
+    for name in variables.keys.sorted() where name.count >= 8 && variables[name] != "" {
+      let bare = name.hasSuffix("_FILE") ? String(name.dropLast(5)) : name
+      if Variable.spelt.contains(name) || Variable.spelt.contains(bare) { continue }
+      let near = Variable.table.map(\.name).filter { $0.distance(to: bare, atMost: 2) }
+      if let right = near.first {
+        let suffix = bare == name ? "" : "_FILE"
+        report("\(name) is not a variable of this toolkit", hint: "did you mean \(right)\(suffix)?")
+      }
+    }
+  }
+
+  /// At most 1 MiB: a password or name that is longer is the wrong file.
+  private static func read(_ path: String) throws -> [UInt8] {
+    let file = try FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec)
+    return try file.closeAfter {
+      var bytes = [UInt8](repeating: 0, count: 1 << 20)
+      var filled = 0
+      while filled < bytes.count {
+        let count = try bytes.withUnsafeMutableBytes { try file.read(into: .init(rebasing: $0[filled...])) }
+        if count == 0 { break }
+        filled += count
+      }
+      return Array(bytes[..<filled])
+    }
+  }
+}
+
+extension StringProtocol {
+  func trimming(_ characters: String) -> String {
+    var rest = self[...]
+    while let first = rest.first, characters.contains(first) { rest.removeFirst() }
+    while let last = rest.last, characters.contains(last) { rest.removeLast() }
+    return String(rest)
+  }
+}
+
+extension String {
+  /// Whether at most `limit` letters inserted, removed, changed or swapped with their neighbour turn one into the other
+  /// (Damerau-Levenshtein, optimal string alignment).
+  func distance(to other: String, atMost limit: Int) -> Bool {
+    let a = Array(utf8)
+    let b = Array(other.utf8)
+    if abs(a.count - b.count) > limit { return false }
+    var rows = [Array(0...b.count)]
+    for i in 1...max(1, a.count) where !a.isEmpty {
+      var row = [i]
+      for j in 1...max(1, b.count) where !b.isEmpty {
+        var cost = Swift.min(rows[i - 1][j] + 1, row[j - 1] + 1, rows[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1))
+        if i > 1, j > 1, a[i - 1] == b[j - 2], a[i - 2] == b[j - 1] { cost = Swift.min(cost, rows[i - 2][j - 2] + 1) }
+        row.append(cost)
+      }
+      rows.append(row)
+    }
+    return rows[a.count][b.count] <= limit
+  }
+}

@@ -1,0 +1,33 @@
+import Synchronization
+
+/// A value that must never be shown: every way of printing it gives `***`.
+///
+/// `reveal()` is the one way out, for a child's environment or libpq. Each secret made is also remembered, so that
+/// `Secret.mask` can hide it in text that children print.
+public struct Secret: Sendable, Equatable {
+  private let value: String
+
+  public init(_ value: String) {
+    self.value = value
+    Self.known.withLock { _ = $0.insert(value) }
+  }
+
+  public func reveal() -> String { value }
+
+  /// Texts shorter than this are not masked: replacing every "a" would make a message unreadable and hide nothing.
+  static let shortestMasked = 3
+
+  private static let known = Mutex<Set<String>>([])
+
+  /// The text with every secret of this process replaced by `***`, longest first, so that none survives in part.
+  public static func mask(_ text: String) -> String {
+    let secrets = known.withLock { $0 }.filter { $0.count >= shortestMasked }
+    return secrets.sorted { $0.count > $1.count }.reduce(text) { $0.replacing($1, with: "***") }
+  }
+}
+
+extension Secret: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+  public var description: String { "***" }
+  public var debugDescription: String { "***" }
+  public var customMirror: Mirror { Mirror(self, children: []) }
+}

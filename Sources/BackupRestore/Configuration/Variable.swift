@@ -1,0 +1,94 @@
+/// An environment variable the toolkit reads. `table` is the list behind `--help` and the README.
+public struct Variable: Sendable {
+  public let name: String
+  public let standard: String
+  public let meaning: String
+  let secret: Bool
+
+  init(_ name: String, _ standard: String = "", _ meaning: String, secret: Bool = false) {
+    self.name = name
+    self.standard = standard
+    self.meaning = meaning
+    self.secret = secret
+  }
+
+  public static let table: [Variable] = [
+    Variable("RESTIC_REPOSITORY", "required", "base of the repositories files, pg-database and sets"),
+    Variable("RESTIC_PASSWORD", "required", "password of the repositories", secret: true),
+    Variable("RESTIC_NEW_PASSWORD", "", "the next password, for rotation", secret: true),
+    Variable("RESTIC_HOST", "backup-restore", "host name that snapshots carry, whatever the pod is called"),
+    Variable("CERTIFICATE_FILE", "", "CA certificate of the repository server (PEM); empty means none"),
+    Variable("COPY_RESTIC_REPOSITORY", "", "base of the second repository"),
+    Variable("COPY_RESTIC_PASSWORD", "", "password of the second repository", secret: true),
+    Variable("FILES_DIRECTORY", "/var/jira", "directory whose files are saved"),
+    Variable("FILES_PATHS", "all", "entries below FILES_DIRECTORY, comma-separated"),
+    Variable("FILES_OWNER", "as saved", "uid:gid given to restored files"),
+    Variable("FILES_ALLOW_UNREADABLE", "false", "true: unreadable files are named and left out, exit code 3"),
+    Variable("POSTGRES_DB", "", "database to save; several comma-separated; absent: no database"),
+    Variable("POSTGRES_USER", "", "role to connect as"),
+    Variable("POSTGRES_PASSWORD", "", "its password", secret: true),
+    Variable("POSTGRES_HOST", "", "host:port, host or socket directory of the server"),
+    Variable("POSTGRES_SERVICE", "", "host name of the server, where POSTGRES_HOST is not set"),
+    Variable("POSTGRES_PORT", "5432", "its port, where POSTGRES_HOST names none"),
+    Variable("POSTGRES_MAINTENANCE_DB", "postgres", "database for locks and for renaming the others"),
+    Variable("POSTGRES_FREE_BYTES", "", "free space on the server in bytes; a restore that needs more is refused"),
+    Variable("RESTIC_DAYS_TO_KEEP", "30", "every set of this many days is kept"),
+    Variable("RESTIC_WEEKS_TO_KEEP", "0", "one set a week is kept for this many weeks"),
+    Variable("RESTIC_MONTHS_TO_KEEP", "12", "one set a month is kept for this many months"),
+    Variable("RESTIC_YEARS_TO_KEEP", "0", "one set a year is kept for this many years"),
+    Variable("RESTIC_KEEP_LAST", "1", "the newest sets are kept, however old"),
+    Variable("QUIESCE_DEPLOYMENTS", "", "deployments to scale to 0 meanwhile, comma-separated"),
+    Variable("LOCK_WAIT", "600", "seconds to wait for a lock that another run or session holds"),
+    Variable("CONNECT_TIMEOUT", "120", "seconds until a repository or database must have answered"),
+    Variable("STALL_TIMEOUT", "1800", "seconds a transfer may stand still before it is stopped"),
+    Variable("LOG_FORMAT", "text", "text or json"),
+    Variable("METRICS_PUSHGATEWAY_URL", "", "Prometheus Pushgateway"),
+    Variable("PING_URL", "", "URL told of start, success and failure"),
+  ]
+
+  /// The table as `--help` shows it, one line a variable.
+  public static var help: String {
+    table.map { variable in
+      let name = variable.name + String(repeating: " ", count: 26 - variable.name.count)
+      return "  " + name + variable.meaning + (variable.standard.isEmpty ? "" : " (\(variable.standard))")
+    }.joined(separator: "\n")
+  }
+
+  /// Variables that restic itself reads, from its documentation ("Scripting" and "Preparing a new repository");
+  /// they reach restic and nobody else.
+  static let backend: [String] = [
+    "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_EC2_METADATA_DISABLED",
+    "RESTIC_AWS_ASSUME_ROLE_ARN", "RESTIC_AWS_ASSUME_ROLE_SESSION_NAME", "RESTIC_AWS_ASSUME_ROLE_EXTERNAL_ID",
+    "RESTIC_AWS_ASSUME_ROLE_REGION", "RESTIC_AWS_ASSUME_ROLE_POLICY", "RESTIC_AWS_ASSUME_ROLE_STS_ENDPOINT",
+    "AZURE_ACCOUNT_NAME", "AZURE_ENDPOINT_SUFFIX", "AZURE_FORCE_CLI_CREDENTIAL", "B2_ACCOUNT_ID",
+    "GOOGLE_PROJECT_ID", "GOOGLE_APPLICATION_CREDENTIALS", "ST_AUTH", "ST_USER",
+    "OS_AUTH_URL", "OS_REGION_NAME", "OS_USERNAME", "OS_USER_ID", "OS_TENANT_ID", "OS_TENANT_NAME",
+    "OS_USER_DOMAIN_NAME", "OS_USER_DOMAIN_ID", "OS_PROJECT_NAME", "OS_PROJECT_DOMAIN_NAME",
+    "OS_PROJECT_DOMAIN_ID", "OS_TRUST_ID", "OS_APPLICATION_CREDENTIAL_ID", "OS_APPLICATION_CREDENTIAL_NAME",
+    "OS_STORAGE_URL", "SWIFT_DEFAULT_CONTAINER_POLICY", "RCLONE_BWLIMIT", "RCLONE_CONFIG",
+    "RESTIC_REST_USERNAME", "RESTIC_CACERT", "RESTIC_TLS_CLIENT_CERT", "RESTIC_CACHE_DIR",
+    "RESTIC_COMPRESSION", "RESTIC_PACK_SIZE", "RESTIC_READ_CONCURRENCY", "RESTIC_FEATURES", "RESTIC_KEY_HINT",
+    "RESTIC_HTTP_USER_AGENT", "SSH_AUTH_SOCK", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy",
+    "https_proxy", "no_proxy", "XDG_CACHE_HOME", "GOMAXPROCS", "GOGC", "GOMEMLIMIT",
+  ]
+
+  /// The backend's variables that are credentials.
+  static let backendSecrets: [String] = [
+    "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_ACCOUNT_KEY",
+    "AZURE_ACCOUNT_SAS", "B2_ACCOUNT_KEY", "GOOGLE_ACCESS_TOKEN", "ST_KEY", "OS_PASSWORD", "OS_AUTH_TOKEN",
+    "OS_APPLICATION_CREDENTIAL_SECRET", "RESTIC_REST_PASSWORD",
+  ]
+
+  /// libpq's own variables, passed to PostgreSQL's programs; host, port, user, password and database come from POSTGRES_*.
+  static let libpq: [String] = [
+    "PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGSSLCRLDIR", "PGSSLSNI",
+    "PGSSLCOMPRESSION", "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION", "PGSSLNEGOTIATION",
+    "PGSSLCERTMODE", "PGREQUIREAUTH", "PGREQUIREPEER", "PGREQUIRESSL", "PGCHANNELBINDING", "PGGSSENCMODE",
+    "PGGSSLIB", "PGGSSDELEGATION", "PGKRBSRVNAME", "PGHOSTADDR", "PGTARGETSESSIONATTRS",
+    "PGLOADBALANCEHOSTS", "PGPASSFILE", "PGOPTIONS", "PGSYSCONFDIR", "PGLOCALEDIR", "KRB5CCNAME", "KRB5_CONFIG",
+  ]
+
+  /// Every name that is spelt right.
+  static let spelt: Set<String> = Set(table.map(\.name) + backend + backendSecrets + libpq)
+}

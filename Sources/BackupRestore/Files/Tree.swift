@@ -1,0 +1,190 @@
+import CLinux
+import FoundationEssentials
+import Glibc
+import SystemPackage
+
+/// A system call that failed, with its errno.
+struct FileError: Error, CustomStringConvertible {
+  let call: String
+  let path: String
+  let number: Int32
+
+  init(_ call: String, _ path: String) { (self.call, self.path, number) = (call, path, errno) }
+  var description: String { "\(call) \(printable(path)): \(String(cString: strerror(number)))" }
+}
+
+/// lstat(2).
+struct FileStatus: Equatable, Sendable {
+  let device: UInt64
+  let inode: UInt64
+  let kind: mode_t
+  let mode: UInt32
+  let user: UInt32
+  let group: UInt32
+  let size: Int
+  let modified: timespec
+
+  init(_ path: String) throws { self = try FilePath(path).status() }
+
+  private init(_ status: stat) {
+    device = UInt64(status.st_dev)
+    inode = UInt64(status.st_ino)
+    kind = status.st_mode & S_IFMT
+    mode = UInt32(status.st_mode & 0o7777)
+    user = status.st_uid
+    group = status.st_gid
+    size = Int(status.st_size)
+    modified = status.st_mtim
+  }
+
+  var isDirectory: Bool { kind == S_IFDIR }
+  var attributes: FileAttributes { FileAttributes(user: user, group: group, mode: mode) }
+
+  /// restic's name of the type.
+  var type: String {
+    switch kind {
+    case S_IFDIR: "dir"
+    case S_IFLNK: "symlink"
+    case S_IFIFO: "fifo"
+    case S_IFSOCK: "socket"
+    case S_IFBLK: "dev"
+    case S_IFCHR: "chardev"
+    default: "file"
+    }
+  }
+
+  static func == (a: Self, b: Self) -> Bool { a.device == b.device && a.inode == b.inode }
+}
+
+/// File system calls that the steps share.
+enum Tree {
+  static let workDirectory = ".backup-restore"
+  /// Entries of FILES_DIRECTORY that are never saved, replaced or removed.
+  static let reserved: Set<String> = [workDirectory, "lost+found"]
+
+  /// The names in a directory, as bytes, because names need not be UTF-8; without `.` and `..`.
+  static func entries(_ directory: FilePath) throws -> [FilePath.Component] {
+    guard let stream = directory.withPlatformString({ opendir($0) }) else {
+      throw FileError("opendir", directory.string)
+    }
+    defer { closedir(stream) }
+    var names: [FilePath.Component] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { FilePath(platformString: $0) }
+      }
+      if let component = name.components.last, component.kind == .regular { names.append(component) }
+    }
+    return names
+  }
+
+  /// Calls `body` for everything below `directory`, directories before what they hold.
+  static func walk(_ directory: FilePath, skipping skipped: Set<String> = [], _ body: (FilePath, FileStatus) throws -> Void)
+    throws
+  {
+    for name in try entries(directory) where !skipped.contains(name.string) {
+      let path = directory.appending(name)
+      let status = try path.status()
+      try body(path, status)
+      if status.isDirectory { try walk(path, body) }
+    }
+  }
+
+  /// Both names change places. Where the file system cannot exchange, `unsupported` runs instead.
+  static func exchange(_ a: FilePath, _ b: FilePath, unsupported: () throws -> Void) throws {
+    let result = a.withPlatformString { a in b.withPlatformString { linux_exchange(a, $0) } }
+    if result == 0 { return }
+    // NFS answers EINVAL, some file systems ENOSYS or EOPNOTSUPP.
+    if [EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) { return try unsupported() }
+    throw FileError("renameat2", a.string)
+  }
+
+  /// Renames and never overwrites.
+  static func rename(_ from: FilePath, _ to: FilePath) throws {
+    let result = from.withPlatformString { from in
+      to.withPlatformString { to in
+        let code = linux_rename_noreplace(from, to)
+        if code == 0 || ![EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) { return code }
+        var status = stat()
+        if lstat(to, &status) == 0 {
+          errno = EEXIST
+          return -1
+        }
+        return Glibc.rename(from, to)
+      }
+    }
+    if result != 0 { throw FileError("rename", from.string) }
+  }
+
+  static func makeDirectory(_ path: FilePath) throws {
+    if path.withPlatformString({ mkdir($0, 0o700) }) != 0, errno != EEXIST { throw FileError("mkdir", path.string) }
+  }
+
+  /// Removes a tree of any depth; nothing there is fine.
+  static func remove(_ path: FilePath) throws {
+    guard let status = try FileStatus.existing(path) else { return }
+    if status.isDirectory {
+      // Our own staging may hold directories without the write bit.
+      _ = path.withPlatformString { chmod($0, 0o700) }
+      for name in try entries(path) { try remove(path.appending(name)) }
+      if path.withPlatformString({ rmdir($0) }) != 0 { throw FileError("rmdir", path.string) }
+    } else if path.withPlatformString({ unlink($0) }) != 0 {
+      throw FileError("unlink", path.string)
+    }
+  }
+
+  /// Writes a small file so that it is there whole or not at all, also after a crash.
+  static func writeDurably(_ bytes: [UInt8], to path: FilePath) throws {
+    let new = path.removingLastComponent().appending("\(path.lastComponent!.string).new")
+    let file = try FileDescriptor.open(
+      new, .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: .ownerReadWrite)
+    try file.closeAfter {
+      try file.writeAll(bytes)
+      if fsync(file.rawValue) != 0 { throw FileError("fsync", new.string) }
+    }
+    if new.withPlatformString({ from in path.withPlatformString { Glibc.rename(from, $0) } }) != 0 {
+      throw FileError("rename", new.string)
+    }
+    try syncDirectory(path.removingLastComponent())
+  }
+
+  static func syncDirectory(_ path: FilePath) throws {
+    let directory = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory])
+    try directory.closeAfter { if fsync(directory.rawValue) != 0 { throw FileError("fsync", path.string) } }
+  }
+
+  /// Everything written to that file system is on disk. restic never syncs what it restores (measured).
+  static func syncFileSystem(_ path: FilePath) throws {
+    let directory = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory])
+    try directory.closeAfter { if linux_syncfs(directory.rawValue) != 0 { throw FileError("syncfs", path.string) } }
+  }
+
+  /// Bytes and inodes that an unprivileged process may still use; inodes nil where the file system does not count them.
+  static func free(_ path: String) throws -> (bytes: Int, inodes: Int?) {
+    var status = statvfs()
+    guard statvfs(path, &status) == 0 else { throw FileError("statvfs", path) }
+    return (Int(status.f_bavail) * Int(status.f_frsize), status.f_files == 0 ? nil : Int(status.f_favail))
+  }
+}
+
+extension FilePath {
+  /// lstat(2) with the path's own bytes.
+  func status() throws -> FileStatus {
+    try withPlatformString { try FileStatus(platform: $0) }
+  }
+}
+
+extension FileStatus {
+  fileprivate init(platform path: UnsafePointer<CChar>) throws {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { throw FileError("lstat", String(cString: path)) }
+    self.init(status)
+  }
+
+  /// Nil where nothing is there.
+  static func existing(_ path: FilePath) throws -> FileStatus? {
+    do { return try path.status() } catch let error as FileError where error.number == ENOENT || error.number == ENOTDIR {
+      return nil
+    }
+  }
+}

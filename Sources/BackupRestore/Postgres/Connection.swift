@@ -1,0 +1,190 @@
+import CLibPQ
+import Dispatch
+import Glibc
+import Synchronization
+
+/// One session with PostgreSQL, through libpq.
+///
+/// An actor on a queue of its own: libpq's calls block, and two blocked calls would exhaust Swift's pool on two cores.
+/// Cancelling the task that waits for a query cancels the query on the server.
+actor Connection {
+  private let executor = QueueExecutor()
+  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+  private let handle: Handle
+  let database: String
+  /// 150018 for 15.18.
+  nonisolated let serverVersion: Int
+  nonisolated var serverMajor: Int { serverVersion / 10000 }
+
+  /// The libpq connection, closed with its last reference. `@unchecked`: the pointer is used on the actor's queue only.
+  private final class Handle: @unchecked Sendable {
+    let pointer: OpaquePointer
+    init(_ pointer: OpaquePointer) { self.pointer = pointer }
+    deinit { PQfinish(pointer) }
+  }
+
+  /// Connects, within `waits.connect`, and pins what would change the text form of values.
+  ///
+  /// - Throws: `ConnectionError` when the server does not let us in.
+  init(_ settings: DatabaseSettings, database: String, waits: Waits) async throws {
+    self.database = database
+    var options = [
+      "host": settings.host, "port": String(settings.port), "dbname": database, "user": settings.user,
+      "application_name": "backup-restore", "client_encoding": "UTF8", "fallback_application_name": "backup-restore",
+      "connect_timeout": String(max(2, min(30, waits.connect.components.seconds))),
+      // A node that is lost frees its advisory lock within about a minute.
+      "keepalives": "1", "keepalives_idle": "20", "keepalives_interval": "10", "keepalives_count": "3",
+      "tcp_user_timeout": "60000",
+    ]
+    options["password"] = settings.password?.reveal()
+    // dbname may itself be a connection string; expand_dbname 0 takes it as a name, whatever it contains.
+    let keywords = options.keys.sorted()
+    let values = keywords.map { options[$0] }
+    let opened = try await blocking { () throws -> (Handle, Int) in
+      let pointer = withStrings(keywords) { names in withStrings(values) { PQconnectdbParams(names, $0, 0) } }
+      guard let pointer else { throw ConnectionError(message: "out of memory") }
+      let handle = Handle(pointer)
+      guard PQstatus(pointer) == CONNECTION_OK else {
+        throw ConnectionError(message: Secret.mask(String(cString: PQerrorMessage(pointer)).trimming(" \n")))
+      }
+      PQsetNoticeProcessor(pointer, { _, _ in }, nil)
+      return (handle, Int(PQserverVersion(pointer)))
+    }
+    (handle, serverVersion) = opened
+    try await execute(
+      """
+      SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
+      SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = ''; SET row_security = off;
+      SET standard_conforming_strings = on; SET xmlbinary = 'base64'; SET statement_timeout = 0;
+      SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.lock.components.seconds)s'
+      """)
+    if serverVersion >= 140000 { try await execute("SET idle_session_timeout = 0") }
+    if serverVersion >= 170000 { try await execute("SET transaction_timeout = 0") }
+  }
+
+  /// Rows of a query with parameters `$1`, `$2`…; values as text, NULL as nil.
+  nonisolated func query(_ sql: String, _ parameters: [String?] = []) async throws -> [[String?]] {
+    let stop = Atomic(false)
+    return try await withTaskCancellationHandler {
+      try await run(sql, parameters, simple: false) { stop.load(ordering: .relaxed) }
+    } onCancel: {
+      stop.store(true, ordering: .relaxed)
+    }
+  }
+
+  /// One value, or nil for no row or NULL.
+  nonisolated func value(_ sql: String, _ parameters: [String?] = []) async throws -> String? {
+    try await query(sql, parameters).first?.first ?? nil
+  }
+
+  nonisolated func number(_ sql: String, _ parameters: [String?] = []) async throws -> Int {
+    try await value(sql, parameters).flatMap { Int($0) } ?? 0
+  }
+
+  nonisolated func isTrue(_ sql: String, _ parameters: [String?] = []) async throws -> Bool {
+    try await value(sql, parameters) == "t"
+  }
+
+  /// One or several statements in one message: outside a transaction they are one, all or nothing.
+  nonisolated func execute(_ sql: String) async throws {
+    let stop = Atomic(false)
+    _ = try await withTaskCancellationHandler {
+      try await run(sql, [], simple: true) { stop.load(ordering: .relaxed) }
+    } onCancel: {
+      stop.store(true, ordering: .relaxed)
+    }
+  }
+
+  private func run(_ sql: String, _ parameters: [String?], simple: Bool, stopped: () -> Bool) throws -> [[String?]] {
+    let pointer = handle.pointer
+    let sent =
+      simple
+      ? PQsendQuery(pointer, sql)
+      : withStrings(parameters) { PQsendQueryParams(pointer, sql, Int32(parameters.count), nil, $0, nil, nil, 0) }
+    guard sent == 1 else { throw ConnectionError(message: String(cString: PQerrorMessage(pointer)).trimming(" \n")) }
+    var rows: [[String?]] = []
+    var failure: DatabaseError?
+    while let result = try nextResult(pointer, stopped) {
+      defer { PQclear(result) }
+      switch PQresultStatus(result) {
+      case PGRES_TUPLES_OK:
+        for row in 0..<PQntuples(result) {
+          rows.append(
+            (0..<PQnfields(result)).map {
+              PQgetisnull(result, row, $0) == 1 ? nil : String(cString: PQgetvalue(result, row, $0))
+            })
+        }
+      case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
+      default: failure = failure ?? DatabaseError(result)
+      }
+    }
+    if let failure {
+      if stopped(), failure.state == "57014" { throw CancellationError() }
+      if PQstatus(pointer) != CONNECTION_OK { throw ConnectionError(message: failure.message) }
+      throw failure
+    }
+    return rows
+  }
+
+  /// Waits for the next result with poll(2), so that a cancelled task is noticed while the server works.
+  private func nextResult(_ pointer: OpaquePointer, _ stopped: () -> Bool) throws -> OpaquePointer? {
+    var cancelled = false
+    while PQisBusy(pointer) == 1 {
+      if stopped(), !cancelled {
+        cancelled = true
+        if let cancel = PQgetCancel(pointer) {
+          var buffer = [CChar](repeating: 0, count: 256)
+          PQcancel(cancel, &buffer, 256)
+          PQfreeCancel(cancel)
+        }
+      }
+      var ready = pollfd(fd: PQsocket(pointer), events: Int16(POLLIN), revents: 0)
+      if poll(&ready, 1, 100) > 0, PQconsumeInput(pointer) == 0 {
+        throw ConnectionError(message: String(cString: PQerrorMessage(pointer)).trimming(" \n"))
+      }
+    }
+    return PQgetResult(pointer)
+  }
+}
+
+/// Runs an actor on a dispatch queue: Dispatch adds threads when its own block, Swift's pool does not.
+private final class QueueExecutor: SerialExecutor {
+  private let queue = DispatchQueue(label: "postgres")
+
+  func enqueue(_ job: consuming ExecutorJob) {
+    let job = UnownedJob(job)
+    queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
+  }
+}
+
+/// The server could not be reached, refused us, or the connection broke.
+struct ConnectionError: Error, CustomStringConvertible {
+  let message: String
+  var description: String { message }
+}
+
+/// A statement failed; `state` is the SQLSTATE.
+struct DatabaseError: Error, CustomStringConvertible {
+  let state: String
+  let message: String
+  var description: String { message }
+
+  fileprivate init(_ result: OpaquePointer) {
+    state = PQresultErrorField(result, Int32(UInt8(ascii: "C"))).map { String(cString: $0) } ?? ""
+    message = Secret.mask(String(cString: PQresultErrorMessage(result)).trimming(" \n"))
+  }
+}
+
+/// Calls `body` with a NULL-terminated array of C strings; nil stays NULL.
+private func withStrings<T>(_ strings: [String?], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> T) -> T {
+  let copies = strings.map { $0.map { strdup($0) } ?? nil }
+  defer { for copy in copies { free(copy) } }
+  return (copies.map { UnsafePointer($0) } + [nil]).withUnsafeBufferPointer { body($0.baseAddress!) }
+}
+
+/// Quoting for statements that take no parameters. `standard_conforming_strings` is on in every session.
+enum SQL {
+  static func identifier(_ name: String) -> String { "\"" + name.replacing("\"", with: "\"\"") + "\"" }
+  static func literal(_ text: String) -> String { "'" + text.replacing("'", with: "''") + "'" }
+}

@@ -1,0 +1,107 @@
+/// One database on its way into a set: its exported snapshot is held open until dump and evidence are done.
+struct Dump: Sendable {
+  let name: String
+  let connection: Connection
+  let snapshot: String
+  let tables: [EvidenceReader.Table]
+  let sequences: [String: (SequenceEvidence.Value, cycles: Bool)]
+  let properties: DatabaseProperties
+  let program: (path: String, major: Int)
+
+  /// Begins the transaction, exports its snapshot and locks the tables against TRUNCATE and DROP.
+  static func prepare(_ name: String, _ settings: DatabaseSettings, _ waits: Waits, clients: Clients) async throws -> Dump {
+    let connection = try await Server.open(settings, name, waits)
+    let program = try clients.dump(server: connection.serverMajor)
+    do {
+      try await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+      let reader = EvidenceReader(connection: connection)
+      let snapshot = try await connection.value("SELECT pg_catalog.pg_export_snapshot()") ?? ""
+      let tables = try await reader.tables()
+      try await reader.lock(tables)
+      return Dump(
+        name: name, connection: connection, snapshot: snapshot, tables: tables, sequences: try await reader.sequences(),
+        properties: try await DatabaseProperties(connection), program: (program.program, program.major))
+    } catch let error as DatabaseError {
+      throw sourceFailure(name, error, waits)
+    }
+  }
+
+  /// pg_dump into restic beside the evidence, on the same snapshot.
+  func save(into repository: Repository, settings: DatabaseSettings, set: SetID) async throws -> (part: DatabasePart, added: Int)
+  {
+    let archive = Self.archiveName(name)
+    let arguments = DatabaseSettings.stdinCommand(
+      program: program.path, arguments: DatabaseSettings.dumpArguments(snapshot: snapshot, waits: repository.waits),
+      archive: archive, hiding: Array(repository.settings.credentials.keys) + ["RESTIC_PASSWORD", "RESTIC_REPOSITORY"])
+    async let dumping = repository.backup(
+      arguments, tags: ["set=\(set)", "kind=database"], extra: settings.environment([:], database: name),
+      part: "database \(name)")
+    let reader = EvidenceReader(connection: connection)
+    do {
+      let tables = try await reader.evidence(tables)
+      let views = try await reader.materializedViews()
+      let extensions = try await reader.extensions()
+      let objects = try await reader.largeObjects()
+      let roles = try await RoleReader(connection: connection).uses()
+      let saved = try await dumping
+      if saved.bytes == 0 {
+        throw Failure(
+          .sourceFailed, "the dump of \(name) is empty", hint: "run pg_dump \(name) by hand and look at what it prints")
+      }
+      let evidence = DatabaseEvidence(
+        tables: tables, sequences: SequenceEvidence.joined(sequences, try await reader.sequences()),
+        materializedViews: views, extensions: extensions, largeObjects: objects)
+      try await connection.execute("COMMIT")
+      let part = DatabasePart(
+        snapshot: saved.snapshot, name: name, archive: "/" + archive, bytes: saved.bytes, pgDump: program.major,
+        properties: properties, roles: roles, evidence: evidence)
+      return (part, saved.added)
+    } catch let error as DatabaseError {
+      throw Self.sourceFailure(name, error, repository.waits)
+    } catch let error as ConnectionError {
+      throw Failure(
+        .sourceFailed, "the connection to database \(name) broke: \(error.message)",
+        hint: "look at the server's log, then run it again")
+    }
+  }
+
+  private static func sourceFailure(_ name: String, _ error: DatabaseError, _ waits: Waits) -> Failure {
+    let hint =
+      switch error.state {
+      case "55P03": "another session holds a lock; end it, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)"
+      case "42501": "use the database's owner or a superuser as POSTGRES_USER; row-level security needs BYPASSRLS or the owner"
+      default: "mend what PostgreSQL names and run it again"
+      }
+    return Failure(.sourceFailed, "database \(name): \(error.message)", hint: hint)
+  }
+
+  /// A file name for a database whatever it is called: everything but letters, digits, `_`, `-` and `.` as `%XX`.
+  static func archiveName(_ database: String) -> String { percentEncoded(database.utf8) + ".dump" }
+}
+
+/// Bytes as printable text that can be turned back: everything but letters, digits, `_`, `-` and `.` as `%XX`.
+func percentEncoded(_ bytes: some Sequence<UInt8>) -> String {
+  bytes.map { byte in
+    let scalar = Unicode.Scalar(byte)
+    if scalar.isASCII, scalar.properties.isAlphabetic || (0x30...0x39).contains(byte) || "_-.".unicodeScalars.contains(scalar) {
+      return String(Character(scalar))
+    }
+    return "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+  }.joined()
+}
+
+/// The bytes that `percentEncoded` made the text from; nil where it is not such a text.
+func percentDecoded(_ text: some StringProtocol) -> [UInt8]? {
+  var bytes: [UInt8] = []
+  var rest = Array(text.utf8)[...]
+  while let byte = rest.popFirst() {
+    if byte != UInt8(ascii: "%") {
+      bytes.append(byte)
+    } else {
+      guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else { return nil }
+      bytes.append(value)
+      rest = rest.dropFirst(2)
+    }
+  }
+  return bytes
+}

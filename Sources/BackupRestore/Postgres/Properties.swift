@@ -1,0 +1,101 @@
+extension DatabaseProperties {
+  /// Reads them in the database itself.
+  ///
+  /// pg_dump writes the grants, comment, settings and connection limit into every archive, but pg_restore gives them out
+  /// with `--create` only, under the old name (measured); so they are read here and replayed on the staging database.
+  init(_ connection: Connection) async throws {
+    let version = connection.serverVersion
+    // 15 has daticulocale, 17 renamed it datlocale; 16 added the rules.
+    let locale = version >= 170000 ? "d.datlocale" : version >= 150000 ? "d.daticulocale" : "NULL"
+    let rules = version >= 160000 ? "d.daticurules" : "NULL"
+    let provider = version >= 150000 ? "d.datlocprovider" : "'c'"
+    let row = try await connection.query(
+      """
+      SELECT pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding), \(provider),
+        d.datcollate, d.datctype, \(locale), \(rules), t.spcname, d.datconnlimit, d.datistemplate,
+        pg_catalog.shobj_description(d.oid, 'pg_database'), d.datacl IS NOT NULL, pg_catalog.pg_database_size(d.oid)
+      FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+      WHERE d.datname = pg_catalog.current_database()
+      """)[0]
+    let grants = try await connection.query(
+      """
+      SELECT CASE WHEN a.grantee = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
+      FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a
+      WHERE d.datname = pg_catalog.current_database() ORDER BY 1, 2
+      """)
+    let settings = try await connection.query(
+      """
+      SELECT r.rolname, split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)
+      FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
+      LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) c
+      WHERE d.datname = pg_catalog.current_database() ORDER BY 1 NULLS FIRST, 2
+      """)
+    self.init(
+      serverVersion: version, owner: row[0]!, encoding: row[1]!, provider: row[2]!, collate: row[3]!, ctype: row[4]!,
+      locale: row[5], icuRules: row[6], tablespace: row[7]!, connectionLimit: Int(row[8]!) ?? -1,
+      isTemplate: row[9] == "t", comment: row[10],
+      grants: row[11] == "t" ? grants.map { Grant(grantee: $0[0]!, privilege: $0[1]!, grantable: $0[2] == "t") } : nil,
+      settings: settings.map { Setting(role: $0[0], name: $0[1]!, value: $0[2]!) }, size: Int(row[12]!) ?? 0)
+  }
+
+  /// `CREATE DATABASE`, empty, with everything that cannot be changed afterwards.
+  func create(_ name: String, owner: String, serverMajor: Int) -> String {
+    var sql = "CREATE DATABASE \(SQL.identifier(name)) TEMPLATE template0 OWNER \(SQL.identifier(owner))"
+    sql += " ENCODING \(SQL.literal(encoding)) LC_COLLATE \(SQL.literal(collate)) LC_CTYPE \(SQL.literal(ctype))"
+    if serverMajor >= 15 {
+      switch provider {
+      case "i": sql += " LOCALE_PROVIDER icu" + (locale.map { " ICU_LOCALE \(SQL.literal($0))" } ?? "")
+      case "b": sql += " LOCALE_PROVIDER builtin" + (locale.map { " BUILTIN_LOCALE \(SQL.literal($0))" } ?? "")
+      default: sql += " LOCALE_PROVIDER libc"
+      }
+      if let icuRules, serverMajor >= 16 { sql += " ICU_RULES \(SQL.literal(icuRules))" }
+    }
+    if tablespace != "pg_default" { sql += " TABLESPACE \(SQL.identifier(tablespace))" }
+    return sql
+  }
+
+  /// Statements that make `name` what the saved database was. Roles in `missing` are left out.
+  ///
+  /// They belong to the database's OID, so they are given to staging and come along when it is renamed.
+  func replay(on name: String, owner: String, missing: Set<String>) -> [String] {
+    let database = SQL.identifier(name)
+    var statements: [String] = []
+    if let comment { statements.append("COMMENT ON DATABASE \(database) IS \(SQL.literal(comment))") }
+    if let grants {
+      statements.append("REVOKE ALL ON DATABASE \(database) FROM PUBLIC")
+      statements.append("REVOKE ALL ON DATABASE \(database) FROM \(SQL.identifier(owner))")
+      for grant in grants where !missing.contains(grant.grantee) || grant.grantee == self.owner {
+        let grantee = grant.grantee == self.owner ? owner : grant.grantee
+        let to = grantee.isEmpty ? "PUBLIC" : SQL.identifier(grantee)
+        let option = grant.grantable ? " WITH GRANT OPTION" : ""
+        statements.append("GRANT \(grant.privilege) ON DATABASE \(database) TO \(to)\(option)")
+      }
+    }
+    for setting in settings where !missing.contains(setting.role ?? "") {
+      let value = Self.settingValue(setting)
+      let target = setting.role.map { "ROLE \(SQL.identifier($0)) IN DATABASE \(database)" } ?? "DATABASE \(database)"
+      statements.append("ALTER \(target) SET \(Self.settingName(setting.name)) = \(value)")
+    }
+    if connectionLimit >= 0 { statements.append("ALTER DATABASE \(database) CONNECTION LIMIT \(connectionLimit)") }
+    if isTemplate { statements.append("ALTER DATABASE \(database) IS_TEMPLATE true") }
+    return statements
+  }
+
+  /// Settings that PostgreSQL stores as an already quoted list of identifiers (its own `variable_is_guc_list_quote`).
+  private static let quotedLists: Set<String> = [
+    "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
+    "temp_tablespaces", "unix_socket_directories",
+  ]
+
+  static func settingValue(_ setting: Setting) -> String {
+    guard quotedLists.contains(setting.name.lowercased()) else { return SQL.literal(setting.value) }
+    if setting.value.isEmpty { return "''" }
+    // "" is how the server writes an empty element and refuses to read it.
+    return setting.value.replacing(/(^|, )""(?=$|,)/) { $0.1 + "''" }
+  }
+
+  /// `myapp.tenant` is two identifiers to the parser.
+  static func settingName(_ name: String) -> String {
+    name.split(separator: ".").map { SQL.identifier(String($0)) }.joined(separator: ".")
+  }
+}

@@ -1,0 +1,77 @@
+import FoundationEssentials
+
+/// Numbers and times as people read them.
+enum Format {
+  /// 1536 → `1.5 KiB`.
+  static func bytes(_ count: Int) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    var value = Double(count)
+    var unit = 0
+    while value >= 1024, unit < units.count - 1 {
+      value /= 1024
+      unit += 1
+    }
+    return unit == 0 ? "\(count) B" : "\(tenths(value)) \(units[unit])"
+  }
+
+  /// 1234567 → `1,234,567`.
+  static func count(_ number: Int) -> String {
+    var digits = String(number.magnitude)
+    var position = digits.count - 3
+    while position > 0 {
+      digits.insert(",", at: digits.index(digits.startIndex, offsetBy: position))
+      position -= 3
+    }
+    return (number < 0 ? "-" : "") + digits
+  }
+
+  /// 3725 s → `1 h 2 min`; 12.3 s → `12 s`; 0.4 s → `0.4 s`.
+  static func duration(_ seconds: Double) -> String {
+    switch seconds {
+    case ..<10: "\(tenths(max(0, seconds))) s"
+    case ..<60: "\(Int(seconds)) s"
+    case ..<3600: "\(Int(seconds) / 60) min \(Int(seconds) % 60) s"
+    case ..<86400: "\(Int(seconds) / 3600) h \(Int(seconds) % 3600 / 60) min"
+    default: "\(Int(seconds) / 86400) d \(Int(seconds) % 86400 / 3600) h"
+    }
+  }
+
+  /// RFC 3339, UTC, whole seconds.
+  static func time(_ date: Date) -> String { date.formatted(.iso8601) }
+
+  private static func tenths(_ value: Double) -> String {
+    let rounded = Int((value * 10).rounded())
+    return "\(rounded / 10).\(rounded % 10)"
+  }
+}
+
+/// Columns of text, aligned; the first row is the heading.
+struct TextTable {
+  private var rows: [[String]]
+
+  init(_ heading: [String]) { rows = [heading] }
+
+  mutating func add(_ row: [String]) { rows.append(row.map(printable)) }
+
+  var text: String {
+    let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+    return rows.map { row in
+      var line = ""
+      for (column, cell) in row.enumerated() {
+        line += cell
+        if column < row.count - 1 { line += String(repeating: " ", count: widths[column] - cell.count + 2) }
+      }
+      return line
+    }.joined(separator: "\n")
+  }
+}
+
+/// The text with control characters shown as `\u{…}`: a name from a repository must not move a terminal's cursor.
+func printable(_ text: String) -> String {
+  text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
+    ? text : text.unicodeScalars.map { $0.value >= 0x20 && $0.value != 0x7F ? String($0) : $0.escaped(asASCII: true) }.joined()
+}
+
+extension Duration {
+  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
+}

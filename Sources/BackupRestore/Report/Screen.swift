@@ -1,0 +1,177 @@
+import Dispatch
+import FoundationEssentials
+import Glibc
+import Logging
+import Synchronization
+
+/// The run's log: facts for the operator, through the screen so that progress lines stay below them.
+let log = Logger(label: "backup-restore")
+
+/// The one writer to standard error. On a terminal it keeps a line of progress per part at the bottom, updated in place;
+/// elsewhere it prints plain lines and, each minute, where every part stands.
+final class Screen: Sendable {
+  static let shared = Screen()
+
+  private struct State {
+    var parts: [(name: String, line: String)] = []
+    var drawn = 0
+    var lastDraw = ContinuousClock().now
+    var lastHeartbeat = ContinuousClock().now
+    var format = ReportingSettings.Format.text
+  }
+  private let state = Mutex(State())
+  private let isTerminal = isatty(STDERR_FILENO) == 1
+
+  /// Called once, before the first log line.
+  static func bootstrap(_ format: ReportingSettings.Format) {
+    shared.state.withLock { $0.format = format }
+    LoggingSystem.bootstrap { _ in ScreenLog() }
+  }
+
+  func use(_ format: ReportingSettings.Format) { state.withLock { $0.format = format } }
+
+  /// One line of log.
+  func write(_ level: Logger.Level, _ message: String) {
+    state.withLock { state in
+      clear(&state)
+      emit(line(level, message, state.format))
+      draw(&state)
+    }
+  }
+
+  /// Sets a part's progress line.
+  func progress(_ part: String, _ line: String) {
+    state.withLock { state in
+      if let index = state.parts.firstIndex(where: { $0.name == part }) {
+        state.parts[index].line = line
+      } else {
+        state.parts.append((part, line))
+        state.lastHeartbeat = min(state.lastHeartbeat, ContinuousClock().now)
+      }
+      let now = ContinuousClock().now
+      if isTerminal, now - state.lastDraw > .milliseconds(100) {
+        clear(&state)
+        draw(&state)
+        state.lastDraw = now
+      } else if !isTerminal, now - state.lastHeartbeat > .seconds(60) {
+        state.lastHeartbeat = now
+        for part in state.parts { emit(self.line(.info, "\(part.name): \(part.line)", state.format)) }
+      }
+    }
+  }
+
+  /// Removes a part's progress line.
+  func finish(_ part: String) {
+    state.withLock { state in
+      clear(&state)
+      state.parts.removeAll { $0.name == part }
+      draw(&state)
+    }
+  }
+
+  private func clear(_ state: inout State) {
+    guard isTerminal, state.drawn > 0 else { return }
+    emit("\u{1B}[\(state.drawn)A\u{1B}[J", newline: false)
+    state.drawn = 0
+  }
+
+  private func draw(_ state: inout State) {
+    guard isTerminal else { return }
+    let width = Int(Self.columns())
+    for part in state.parts { emit(String("\(part.name): \(part.line)".prefix(width - 1))) }
+    state.drawn = state.parts.count
+  }
+
+  private static func columns() -> UInt16 {
+    var size = winsize()
+    return ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20 ? size.ws_col : 80
+  }
+
+  /// A lost terminal is no reason to stop: errors of write are ignored, SIGPIPE is ignored by `Program`.
+  private func emit(_ text: String, newline: Bool = true) {
+    let bytes = Array((text + (newline ? "\n" : "")).utf8)
+    _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+
+  private func line(_ level: Logger.Level, _ message: String, _ format: ReportingSettings.Format) -> String {
+    switch format {
+    case .json:
+      struct Line: Encodable {
+        let time: String
+        let level: String
+        let message: String
+      }
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+      let json = try? encoder.encode(Line(time: Format.time(Date()), level: level.rawValue, message: message))
+      return json.map { String(decoding: $0, as: UTF8.self) } ?? message
+    case .text:
+      let prefix = isTerminal ? "" : Format.time(Date()) + " "
+      let name = level == .info ? "" : level.rawValue + ": "
+      return prefix + name + message
+    }
+  }
+}
+
+/// swift-log's way onto the screen.
+private struct ScreenLog: LogHandler {
+  var metadata: Logger.Metadata = [:]
+  var logLevel: Logger.Level = .info
+
+  subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    get { metadata[key] }
+    set { metadata[key] = newValue }
+  }
+
+  func log(event: LogEvent) {
+    Screen.shared.write(event.level, Secret.mask(event.message.description))
+  }
+}
+
+/// Progress of one part: percent, bytes, rate and time left, from what is known.
+final class Meter: Sendable {
+  let part: String
+  private let begin = ContinuousClock().now
+  private let watch: Watch?
+  private let last = Mutex(0)
+
+  init(_ part: String, watch: Watch? = nil) {
+    self.part = part
+    self.watch = watch
+  }
+
+  /// `done` and `total` in bytes; a total of nil or 0 is unknown.
+  func update(done: Int, total: Int?) {
+    let moved = last.withLock { last in
+      defer { last = done }
+      return last != done
+    }
+    if moved { watch?.touch() }
+    let seconds = begin.duration(to: .now).inSeconds
+    let rate = seconds > 0.5 ? Double(done) / seconds : 0
+    var line = ""
+    if let total, total > 0 {
+      line = "\(min(100, done * 100 / total)) %  \(Format.bytes(done)) of \(Format.bytes(total))"
+    } else {
+      line = Format.bytes(done)
+    }
+    if rate > 0 { line += "  \(Format.bytes(Int(rate)))/s" }
+    if let total, total > done, rate > 0 { line += "  \(Format.duration(Double(total - done) / rate)) left" }
+    Screen.shared.progress(part, line)
+  }
+
+  func finish() { Screen.shared.finish(part) }
+}
+
+/// Results go to standard output.
+func output(_ text: String) {
+  let bytes = Array((text + "\n").utf8)
+  bytes.withUnsafeBytes { buffer in
+    var rest = buffer[...]
+    while !rest.isEmpty {
+      let count = write(STDOUT_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+      if count <= 0 { return }
+      rest = rest.dropFirst(count)
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import FoundationEssentials
+
+/// A snapshot as `restic snapshots --json` prints it; only the fields read here.
+struct Snapshot: Decodable, Equatable, Sendable {
+  let id: String
+  let time: String
+  let hostname: String?
+  let paths: [String]?
+  let tags: [String]?
+  let summary: Summary?
+
+  struct Summary: Decodable, Equatable, Sendable {
+    let total_bytes_processed: Int?
+    let data_added_packed: Int?
+  }
+
+  /// The value of the first tag `key=value`.
+  func tag(_ key: String) -> String? { values(key).first }
+
+  func values(_ key: String) -> [String] {
+    (tags ?? []).compactMap { $0.hasPrefix(key + "=") ? String($0.dropFirst(key.count + 1)) : nil }
+  }
+
+  /// As restic shows it: the first eight digits.
+  var short: String { String(id.prefix(8)) }
+
+  /// restic prints nanoseconds and the zone of the machine that made the snapshot; whole seconds are enough here.
+  var date: Date? {
+    guard let dot = time.firstIndex(of: "."), let zone = time[dot...].firstIndex(where: { "Z+-".contains($0) }) else {
+      return try? Date(time, strategy: .iso8601)
+    }
+    return try? Date(String(time[..<dot] + time[zone...]), strategy: .iso8601)
+  }
+}
+
+/// One line of restic's JSON output; fields that a message type lacks are nil. Unknown types decode and are ignored.
+struct ResticMessage: Decodable, Sendable {
+  let message_type: String?
+  // status
+  let percent_done: Double?
+  let total_bytes: Int?
+  let bytes_done: Int?
+  let bytes_restored: Int?
+  // summary
+  let snapshot_id: String?
+  let data_added_packed: Int?
+  let total_bytes_processed: Int?
+  let total_files_processed: Int?
+  // error
+  let error: Message?
+  let item: String?
+  // exit_error
+  let code: Int32?
+  let message: String?
+
+  struct Message: Decodable, Sendable { let message: String }
+
+  init?(line: String) {
+    guard line.hasPrefix("{"), let message = try? JSONDecoder().decode(Self.self, from: Data(line.utf8)) else { return nil }
+    self = message
+  }
+}
+
+/// A file of a snapshot as `restic ls --json` prints it.
+struct Node: Decodable, Sendable {
+  let struct_type: String?
+  let type: String?
+  let path: String?
+  let uid: UInt32?
+  let gid: UInt32?
+  let size: Int?
+  /// Go's file mode bits, not Unix's.
+  let mode: UInt32?
+  let mtime: String?
+
+  init?(line: String) {
+    guard let node = try? JSONDecoder().decode(Self.self, from: Data(line.utf8)) else { return nil }
+    guard node.struct_type == "node" else { return nil }
+    self = node
+  }
+
+  /// Permission bits as stat(2) has them: Go keeps setuid, setgid and sticky elsewhere.
+  var permissions: UInt32 {
+    let mode = mode ?? 0
+    return mode & 0o777 | (mode & 1 << 23 != 0 ? 0o4000 : 0) | (mode & 1 << 22 != 0 ? 0o2000 : 0)
+      | (mode & 1 << 20 != 0 ? 0o1000 : 0)
+  }
+}
+
+/// A group of `restic forget --json`.
+struct ForgetGroup: Decodable, Sendable {
+  let keep: [Snapshot]?
+  let remove: [Snapshot]?
+}

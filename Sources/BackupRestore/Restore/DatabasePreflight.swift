@@ -1,0 +1,219 @@
+/// What would keep the server from taking a restore.
+struct DatabasePreflight: Sendable {
+  let server: Server
+  let plan: Restore.Plan
+  let live: Set<String>
+  let roles: String
+  let dropSlots: Bool
+
+  private var session: Connection { server.session }
+  private var user: String { server.settings.user }
+
+  func problems(clients: Clients) async throws -> [Problem] {
+    var problems: [Problem] = []
+    for target in plan.databases {
+      do { _ = try clients.restore(archive: target.part.pgDump ?? clients.newestMajor, server: server.major) } catch let failure
+        as Failure
+      {
+        problems += failure.problems
+      }
+    }
+    let superuser = try await isSuperuser()
+    let creates = try await session.isTrue("SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user")
+    if !superuser, !creates {
+      problems.append(
+        Problem("role \(user) may not create databases", hint: "ALTER ROLE \(SQL.identifier(user)) CREATEDB, run by a superuser"))
+    }
+    problems += try await roleProblems(superuser)
+    problems += try await serverProblems()
+    for target in plan.databases {
+      problems += try await extensionProblems(target, superuser)
+      problems += try await tablespaceProblems(target)
+      if live.contains(target.live) { problems += try await liveProblems(target.live, superuser) }
+    }
+    return problems
+  }
+
+  func isSuperuser() async throws -> Bool {
+    try await session.isTrue("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
+  }
+
+  // MARK: Roles
+
+  private var uses: [RoleUse] {
+    var seen: Set<String> = []
+    return plan.databases.flatMap(\.part.roles).filter { seen.insert($0.name).inserted }
+  }
+
+  private func missing() async throws -> [RoleUse] {
+    let present = Set(try await session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! })
+    return uses.filter { !present.contains($0.name) }
+  }
+
+  /// Owners that are missing and cannot be made: what they own goes to POSTGRES_USER.
+  func unmakeableOwners() async throws -> Set<String> {
+    let missing = try await missing()
+    if missing.isEmpty { return [] }
+    if try await rolesError() == nil { return [] }
+    let names = Set(missing.map(\.name))
+    log.warning(
+      "\(names.sorted().joined(separator: ", ")) is missing and \(user) may not create roles: everything restored will belong to \(user)"
+    )
+    return names
+  }
+
+  /// What the server says to `roles.sql`: run for real, and undone. Nil: nothing.
+  private func rolesError() async throws -> String? {
+    do {
+      try await session.execute("BEGIN")
+      try await session.execute(roles)
+      try await session.execute("ROLLBACK")
+      return nil
+    } catch let error as DatabaseError {
+      try await session.execute("ROLLBACK")
+      return error.message
+    }
+  }
+
+  private func roleProblems(_ superuser: Bool) async throws -> [Problem] {
+    var problems: [Problem] = []
+    let missing = try await missing()
+    if !missing.isEmpty, let error = try await rolesError() {
+      for role in missing where role.granted {
+        problems.append(
+          Problem(
+            "role \(role.name) is named in grants, is missing, and \(user) cannot create it: \(error)",
+            hint: "CREATE ROLE \(SQL.identifier(role.name)), run by a superuser"))
+      }
+    }
+    if superuser { return problems }
+    let names = Set(missing.map(\.name))
+    for role in uses where role.owns && !names.contains(role.name) {
+      if try await !session.isTrue("SELECT pg_catalog.pg_has_role(current_user, $1::name, 'MEMBER')", [role.name]) {
+        problems.append(
+          Problem(
+            "\(user) is not a member of \(role.name), which owns objects of the set",
+            hint: "GRANT \(SQL.identifier(role.name)) TO \(SQL.identifier(user)), run by a superuser"))
+      }
+    }
+    return problems
+  }
+
+  // MARK: The server
+
+  /// Retained WAL grows by all that is restored; a full pg_wal stops the whole server, live database included (measured).
+  private func serverProblems() async throws -> [Problem] {
+    var problems: [Problem] = []
+    let slots = try await session.query(
+      """
+      SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL
+        AND current_setting('max_slot_wal_keep_size') = '-1' AND (database IS NULL OR NOT (database = ANY (SELECT unnest($1::text[]))) OR NOT $2::bool)
+      """,
+      [
+        "{"
+          + plan.databases.map { "\"" + $0.live.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\"" }.joined(
+            separator: ",") + "}", dropSlots ? "t" : "f",
+      ])
+    for slot in slots {
+      problems.append(
+        Problem(
+          "replication slot \(slot[0]!) is inactive and retains WAL: a restore would fill the server's disk",
+          hint: "start its consumer, or SELECT pg_drop_replication_slot(\(SQL.literal(slot[0]!)))"))
+    }
+    let failing = try await session.query(
+      """
+      SELECT last_failed_wal FROM pg_catalog.pg_stat_archiver WHERE current_setting('archive_mode') <> 'off'
+        AND last_failed_time > coalesce(last_archived_time, '-infinity')
+      """)
+    if let wal = failing.first {
+      problems.append(
+        Problem(
+          "archiving WAL fails (last \(wal[0] ?? "")): a restore would fill the server's disk",
+          hint: "mend archive_command, then run it again"))
+    }
+    if let free = server.settings.freeBytes {
+      let size = plan.databases.reduce(0) { $0 + ($1.part.properties?.size ?? $1.part.bytes) }
+      let limit = try await session.number("SELECT pg_catalog.pg_size_bytes(current_setting('max_wal_size'))")
+      let need = size + min(size, limit)
+      if need > free {
+        problems.append(
+          Problem(
+            "the databases and their WAL need about \(Format.bytes(need)), and POSTGRES_FREE_BYTES is \(Format.bytes(free))",
+            hint: "make room on the server, discard what is kept (restore --status), and correct POSTGRES_FREE_BYTES"))
+      }
+    }
+    return problems
+  }
+
+  private func extensionProblems(_ target: Restore.Target, _ superuser: Bool) async throws -> [Problem] {
+    var problems: [Problem] = []
+    for name in target.part.evidence?.extensions ?? [] where name != "plpgsql" {
+      let row = try await session.query(
+        "SELECT bool_or(trusted OR NOT superuser) FROM pg_catalog.pg_available_extension_versions WHERE name = $1", [name]
+      ).first?[0]
+      if row == nil || row == .some(nil) {
+        problems.append(Problem("extension \(name) is not installed on the server", hint: "install its package on the server"))
+      } else if row != "t", !superuser {
+        problems.append(
+          Problem("extension \(name) needs a superuser to be created", hint: "set POSTGRES_USER to a superuser for the restore"))
+      }
+    }
+    return problems
+  }
+
+  private func tablespaceProblems(_ target: Restore.Target) async throws -> [Problem] {
+    guard let name = target.part.properties?.tablespace else { return [] }
+    if try await session.isTrue("SELECT EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname = $1)", [name]) { return [] }
+    return [
+      Problem(
+        "tablespace \(name) does not exist on the server", hint: "CREATE TABLESPACE \(SQL.identifier(name)), run by a superuser")
+    ]
+  }
+
+  private func liveProblems(_ name: String, _ superuser: Bool) async throws -> [Problem] {
+    var problems: [Problem] = []
+    if !superuser {
+      let owner = try await session.query(
+        "SELECT pg_catalog.pg_get_userbyid(datdba), pg_catalog.pg_has_role(current_user, datdba, 'MEMBER') FROM pg_catalog.pg_database WHERE datname = $1",
+        [name])
+      if let row = owner.first, row[1] != "t" {
+        problems.append(
+          Problem(
+            "database \(name) belongs to \(row[0]!), so \(user) cannot rename it",
+            hint: "set POSTGRES_USER to \(row[0]!), or GRANT \(SQL.identifier(row[0]!)) TO \(SQL.identifier(user))"))
+      }
+      let sessions = try await session.query(
+        """
+        SELECT a.usename, count(*) FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
+        WHERE a.datname = $1 AND (r.rolsuper OR NOT (pg_catalog.pg_has_role(current_user, r.oid, 'USAGE')
+          OR pg_catalog.pg_has_role(current_user, 'pg_signal_backend', 'USAGE'))) GROUP BY 1
+        """, [name])
+      for row in sessions {
+        problems.append(
+          Problem(
+            "\(row[1]!) sessions of \(row[0]!) are in database \(name), and \(user) may not end them",
+            hint:
+              "end them, or GRANT pg_signal_backend TO \(SQL.identifier(user)); a superuser's can only be ended by a superuser"))
+      }
+    }
+    for row in try await session.query("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", [name]) {
+      problems.append(
+        Problem(
+          "prepared transaction \(row[0]!) is open in database \(name) and blocks the swap",
+          hint: "COMMIT PREPARED or ROLLBACK PREPARED \(SQL.literal(row[0]!)) in that database"))
+    }
+    if !dropSlots {
+      for row in try await session.query("SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1", [name]) {
+        problems.append(
+          Problem(
+            "logical replication slot \(row[0]!) belongs to database \(name) and would stay on the previous one",
+            hint: "stop its consumer and run with --drop-slots; it must then be made anew"))
+      }
+    }
+    return problems
+  }
+}
+
+extension Clients {
+  var newestMajor: Int { directories.keys.max() ?? 0 }
+}

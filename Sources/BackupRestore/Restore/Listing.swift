@@ -1,0 +1,76 @@
+import FoundationEssentials
+import SystemPackage
+
+/// `--list` and `--status`: what repositories, database names and volume prove. They change nothing.
+extension Restore {
+  public func list() async throws -> ExitStatus {
+    let (catalog, _) = try await context.catalog()
+    output(Self.listing(catalog, host: context.host, now: Date()))
+    return .done
+  }
+
+  static func listing(_ catalog: Catalog, host: String, now: Date) -> String {
+    if catalog.entries.isEmpty, catalog.foreign.isEmpty { return "no sets: run backup first" }
+    var table = TextTable(["SET", "AGE", "SIZE", "PARTS", "FILES", "TABLES", "ROWS", "LAST DRILL", "NOTE"])
+    for entry in catalog.entries {
+      let size = entry.parts.reduce(0) { $0 + ($1.summary?.total_bytes_processed ?? 0) }
+      let parts =
+        (entry.files == nil ? [] : ["files"])
+        + (entry.databases.isEmpty ? [] : ["\(entry.databases.count) database\(entry.databases.count == 1 ? "" : "s")"])
+      let number = { (tag: String) in entry.number(tag).map { Format.count($0) } ?? "" }
+      let note = [entry.mark, entry.host == host ? "" : "of \(entry.host)"].filter { !$0.isEmpty }.joined(separator: ", ")
+      table.add([
+        entry.id.text, age(entry.id.date, now), Format.bytes(size), parts.joined(separator: ", "), number("file-count"),
+        number("tables"), number("rows"), entry.drilled.map { String($0.prefix(10)) } ?? "", note,
+      ])
+    }
+    for snapshot in catalog.foreign.sorted(by: { $0.time < $1.time }) {
+      let size = snapshot.summary?.total_bytes_processed.map { Format.bytes($0) } ?? ""
+      table.add([
+        snapshot.short, age(snapshot.date, now), size, (snapshot.paths ?? []).joined(separator: ", "), "", "", "", "",
+        "old-style snapshot of \(snapshot.hostname ?? "")",
+      ])
+    }
+    return table.text
+  }
+
+  private static func age(_ date: Date?, _ now: Date) -> String {
+    date.map { Format.duration(now.timeIntervalSince($0)) } ?? ""
+  }
+
+  public func status() async throws -> ExitStatus {
+    let (catalog, _) = try await context.catalog()
+    var lines: [String] = []
+    if let last = catalog.of(context.host).last(where: { $0.record != nil }) {
+      lines.append("last set: \(last.id), \(Self.age(last.id.date, Date())) old" + (last.mark.isEmpty ? "" : ", \(last.mark)"))
+      if last.doubted, let sound = catalog.lastSound(context.host) { lines.append("last undoubted set: \(sound.id)") }
+    } else {
+      lines.append("last set: none of \(context.host)")
+    }
+    if let drilled = catalog.of(context.host).filter({ $0.drilled != nil }).last {
+      lines.append("last drill: set \(drilled.id) on \(drilled.drilled!.prefix(19))Z")
+    } else {
+      lines.append("last drill: none")
+    }
+    var server: Server?
+    if let settings = configuration.database {
+      server = try await Server.connect(settings, configuration.waits)
+      for name in settings.names {
+        if let holder = try await server?.holder(name) { lines.append("in progress: database \(name) is held by \(holder)") }
+      }
+    }
+    let commit = Commit(directory: configuration.files?.directory, server: server)
+    for id in try commit.unfinished() { lines.append("unfinished: restore \(id); the next restore finishes or undoes it") }
+    if let server {
+      for name in try await server.databases().sorted() {
+        for live in server.settings.names where DatabaseName.parse(name, live: live)?.isStaging == true {
+          lines.append("staging: database \(name); the next restore drops it, unless one is in progress")
+        }
+      }
+    }
+    let kept = try await commit.kept()
+    output(lines.joined(separator: "\n"))
+    output(kept.isEmpty ? "kept for rollback: nothing" : Self.keptText(kept))
+    return .done
+  }
+}

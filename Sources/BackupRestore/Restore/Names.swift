@@ -1,0 +1,31 @@
+/// The names of a restore's databases. They are the truth about how far it came, so they are derived, never stored.
+enum DatabaseName {
+  /// PostgreSQL cuts names after 63 bytes.
+  static let longest = 63
+
+  static func staging(_ live: String, _ id: SetID) -> String { stem(live) + ".staging.\(id)" }
+  static func previous(_ live: String, _ id: SetID) -> String { stem(live) + ".previous.\(id)" }
+
+  /// The part that stands for the live name: itself where it fits, else its beginning and a hash of the whole.
+  private static func stem(_ live: String) -> String {
+    let room = longest - ".previous.".utf8.count - 16
+    if live.utf8.count <= room { return live }
+    var head = live
+    let hash = String(fnv1a(live), radix: 16)
+    while head.utf8.count > room - hash.utf8.count - 1 { head.removeLast() }
+    return head + "~" + hash
+  }
+
+  /// The restore a database belongs to, where it is one of ours.
+  static func parse(_ name: String, live: String) -> (id: SetID, isStaging: Bool)? {
+    for (prefix, isStaging) in [(stem(live) + ".staging.", true), (stem(live) + ".previous.", false)] {
+      if name.hasPrefix(prefix), let id = SetID(String(name.dropFirst(prefix.count))) { return (id, isStaging) }
+    }
+    return nil
+  }
+
+  /// 32 bits of FNV-1a: tells long names apart that begin alike.
+  private static func fnv1a(_ text: String) -> UInt32 {
+    text.utf8.reduce(2_166_136_261) { ($0 ^ UInt32($1)) &* 16_777_619 }
+  }
+}

@@ -1,0 +1,272 @@
+import FoundationEssentials
+import Glibc
+import SystemPackage
+
+/// Everything that can be known before anything changes, in one report.
+extension Restore {
+  struct Ready: Sendable {
+    let plan: Plan
+    let commit: Commit
+    let server: Server?
+    /// Names of the databases on the server.
+    let live: Set<String>
+    let clients: Clients
+    let roles: String
+    /// Roles that are missing and cannot be made; what they owned goes to POSTGRES_USER.
+    let missingRoles: Set<String>
+    let scratch: Scratch
+    let lock: DirectoryLock?
+    let catalog: Catalog
+    let sets: [Snapshot]
+  }
+
+  func preflight() async throws -> Ready {
+    if !configuration.quiesceDeployments.isEmpty, !options.dryRun {
+      throw Failure(
+        .refused, "QUIESCE_DEPLOYMENTS is set, and this version does not scale deployments",
+        hint: "scale them to 0 by hand and unset it for this run")
+    }
+    async let listed = context.catalog()
+    async let clients = context.clients()
+    let (catalog, sets) = try await listed
+    let entry = try catalog.choose(options.choice, host: context.host)
+    let record = try await record(of: entry)
+    let plan = try plan(entry, record)
+    let roles =
+      plan.databases.isEmpty || entry.record == nil
+      ? ""
+      : String(
+        decoding: try await context.sets.read("/roles.sql", of: entry.record!.id, limit: Context.largestRecord), as: UTF8.self)
+    let server = plan.databases.isEmpty ? nil : try await Server.connect(configuration.database!, configuration.waits)
+    try await server?.lock(plan.databases.map(\.live))
+    let directory = plan.files == nil ? nil : configuration.files?.directory
+    let lock = try await lockDirectory(directory)
+    let commit = Commit(directory: directory, server: server)
+    if !options.dryRun { try await finishEarlier(commit) }
+    let live = try await server?.databases() ?? []
+    var problems: [Problem] = []
+    if options.dryRun { problems += try await unfinished(commit) }
+    let found = await clients
+    var missing: Set<String> = []
+    if let server {
+      let check = DatabasePreflight(server: server, plan: plan, live: live, roles: roles, dropSlots: options.dropSlots)
+      problems += try await check.problems(clients: found)
+      missing = try await check.unmakeableOwners()
+    }
+    if let files = plan.files, let directory { problems += try filesProblems(files, directory, plan.paths) }
+    try Failure.collect(.refused, problems)
+    return Ready(
+      plan: plan, commit: commit, server: server, live: live, clients: found, roles: roles, missingRoles: missing,
+      scratch: try Scratch(context.base), lock: lock, catalog: catalog, sets: sets)
+  }
+
+  private func lockDirectory(_ directory: String?) async throws -> DirectoryLock? {
+    guard let directory else { return nil }
+    guard try FileStatus.existing(FilePath(directory))?.isDirectory == true else {
+      throw Failure(
+        .refused, "\(directory) does not exist or is not a directory",
+        hint: "mount the volume there, or restore with --only database")
+    }
+    return try await DirectoryLock.take(directory, waits: configuration.waits)
+  }
+
+  /// Whole, not only what this run restores: a restore of files and database is finished by either.
+  private func finishEarlier(_ commit: Commit) async throws {
+    var whole = commit
+    if whole.directory == nil, let directory = configuration.files?.directory, whole.server != nil {
+      whole = Commit(directory: directory, server: whole.server)
+    } else if whole.server == nil, let settings = configuration.database, try hasUnfinished(whole) {
+      whole = Commit(directory: whole.directory, server: try await Server.connect(settings, configuration.waits))
+    }
+    try await whole.finishInterrupted(undoing: true)
+  }
+
+  private func hasUnfinished(_ commit: Commit) throws -> Bool { try !commit.unfinished().isEmpty }
+
+  private func unfinished(_ commit: Commit) async throws -> [Problem] {
+    try commit.unfinished().map {
+      Problem("restore \($0) is unfinished", hint: "run restore without --dry-run: it finishes or undoes that one first")
+    }
+  }
+
+  // MARK: Plan
+
+  /// The record, or what the tags tell where records are lost.
+  private func record(of entry: Catalog.Entry) async throws -> Record {
+    if let snapshot = entry.record { return try await context.record(of: entry.id, snapshot) }
+    log.warning(
+      "the record of set \(entry.id) is lost: without evidence only the archive's and the tree's completeness can be verified")
+    let databases = entry.databases.map { snapshot in
+      let archive = snapshot.paths?.first ?? "/"
+      let name = percentDecoded(archive.dropFirst().replacing(".dump", with: "")).map { String(decoding: $0, as: UTF8.self) }
+      return DatabasePart(
+        snapshot: snapshot.id, name: name ?? "", archive: archive, bytes: snapshot.summary?.total_bytes_processed ?? 0,
+        pgDump: nil,
+        properties: nil, roles: [], evidence: nil)
+    }
+    let files = entry.files.map {
+      FilesPart(snapshot: $0.id, directory: $0.paths?.first, paths: [], root: nil, evidence: nil)
+    }
+    return Record(
+      id: entry.id, host: entry.host, toolkit: Program.version, restic: context.restic, finished: "", doubts: [], files: files,
+      databases: databases)
+  }
+
+  private func plan(_ entry: Catalog.Entry, _ record: Record) throws -> Plan {
+    let id = SetID(Date())
+    let wantsFiles = options.only != .database
+    let wantsDatabases = options.only != .files
+    let files = wantsFiles ? record.files : nil
+    var problems: [Problem] = []
+    if wantsFiles, files == nil, configuration.files != nil || options.only == .files {
+      problems.append(Problem("set \(entry.id) has no files", hint: "restore with --only database, or choose another set"))
+    }
+    if files != nil, configuration.files == nil {
+      problems.append(
+        Problem(
+          "set \(entry.id) has files, but \(FilesSettings.standardDirectory) does not exist and FILES_DIRECTORY is not set",
+          hint: "set FILES_DIRECTORY, or restore with --only database"))
+    }
+    var targets: [Target] = []
+    if wantsDatabases { (targets, problems) = databaseTargets(record, entry, id, problems) }
+    var paths: [String] = []
+    if let files, let settings = configuration.files {
+      paths = settings.paths.isEmpty ? files.paths : settings.paths
+      let saved = files.paths.map { FilePath($0) }
+      for path in paths where !saved.isEmpty && !saved.contains(where: { FilePath(path).starts(with: $0) }) {
+        problems.append(
+          Problem(
+            "set \(entry.id) does not hold \(path)", hint: "it holds \(files.paths.joined(separator: ", ")): correct FILES_PATHS")
+        )
+      }
+    }
+    try Failure.collect(.refused, problems)
+    return Plan(id: id, entry: entry, record: record, files: files, paths: paths, databases: targets)
+  }
+
+  /// A single database goes into POSTGRES_DB whatever it was called; several match by name.
+  private func databaseTargets(
+    _ record: Record, _ entry: Catalog.Entry, _ id: SetID, _ problems: [Problem]
+  ) -> ([Target], [Problem]) {
+    var problems = problems
+    let parts = record.databases
+    guard let names = configuration.database?.names else {
+      if !parts.isEmpty {
+        problems.append(
+          Problem("set \(entry.id) has a database, but POSTGRES_DB is not set", hint: "set it, or restore with --only files"))
+      }
+      return ([], problems)
+    }
+    if parts.isEmpty {
+      problems.append(Problem("set \(entry.id) has no database", hint: "restore with --only files, or choose another set"))
+      return ([], problems)
+    }
+    if parts.count == 1, names.count == 1 { return ([Target(part: parts[0], live: names[0], id: id)], problems) }
+    var targets: [Target] = []
+    for name in names {
+      if let part = parts.first(where: { $0.name == name }) {
+        targets.append(Target(part: part, live: name, id: id))
+      } else {
+        let held = parts.map(\.name).joined(separator: ", ")
+        problems.append(Problem("set \(entry.id) has no database \(name): it holds \(held)", hint: "correct POSTGRES_DB"))
+      }
+    }
+    return (targets, problems)
+  }
+
+  // MARK: Files
+
+  private func filesProblems(_ files: FilesPart, _ directory: String, _ paths: [String]) throws -> [Problem] {
+    var problems: [Problem] = []
+    let work = FilePath(directory).appending(Tree.workDirectory)
+    do {
+      if options.dryRun {
+        if access(directory, W_OK) != 0 { throw FileError("access", directory) }
+      } else {
+        try Tree.makeDirectory(work)
+      }
+    } catch {
+      return [
+        Problem(
+          "\(directory) cannot be written: \(error)", hint: "mount the volume writable, and run as a user that may write to it")
+      ]
+    }
+    if !options.inPlace {
+      let free = try Tree.free(directory)
+      let bytes = files.evidence?.bytes ?? 0
+      let entries = files.evidence?.entries ?? 0
+      if bytes > free.bytes {
+        problems.append(
+          Problem(
+            "the files need \(Format.bytes(bytes)) beside the live ones, and \(directory) has \(Format.bytes(free.bytes)) free",
+            hint: "make room, discard what is kept (restore --status), or use --in-place"))
+      }
+      if let inodes = free.inodes, entries > inodes {
+        problems.append(
+          Problem("the files need \(entries) inodes, and \(directory) has \(inodes) free", hint: "make room, or use --in-place"))
+      }
+      problems += try mountProblems(directory, paths)
+    }
+    return problems + ownerProblems(files, directory)
+  }
+
+  /// A mount point cannot be exchanged (EBUSY, measured): better said now than after staging.
+  private func mountProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
+    let mounts = try String(decoding: Data(contentsOf: URL(filePath: "/proc/self/mountinfo")), as: UTF8.self)
+      .split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(4).first.map { MountInfo.unescaped(String($0)) } }
+    return mounts.filter { mount in
+      mount.hasPrefix(directory + "/")
+        && (paths.isEmpty
+          || paths.contains { (directory + "/" + $0 + "/").hasPrefix(mount + "/") || mount.hasPrefix(directory + "/" + $0 + "/") })
+    }.map {
+      Problem(
+        "\(printable($0)) is a mount point inside what is restored, and cannot be exchanged",
+        hint: "name what to restore in FILES_PATHS without it, or use --in-place")
+    }
+  }
+
+  /// restic alone says nothing when it cannot set owners (measured), so it is tried beforehand.
+  private func ownerProblems(_ files: FilesPart, _ directory: String) -> [Problem] {
+    let own = "\(geteuid()):\(getegid())"
+    let wanted = configuration.files?.owner.map { ["\($0.user):\($0.group)"] } ?? files.evidence?.owners ?? []
+    if Capabilities.canRestoreOwners || wanted == [own] || (wanted.isEmpty && files.evidence != nil) { return [] }
+    let shown = wanted.sorted().prefix(5).joined(separator: ", ")
+    return [
+      Problem(
+        "the files belong to \(shown.isEmpty ? "others" : shown), and user \(own) may not give files away",
+        hint: "set FILES_OWNER=\(own), or run as root with the capabilities CHOWN, FOWNER and DAC_OVERRIDE")
+    ]
+  }
+}
+
+extension Commit {
+  /// Restores whose journal says they are not done.
+  func unfinished() throws -> [SetID] {
+    guard let directory else { return [] }
+    let work = FilePath(directory).appending(Tree.workDirectory)
+    guard try FileStatus.existing(work) != nil else { return [] }
+    return try Tree.entries(work).compactMap { SetID($0.string) }.filter { id in
+      try Journal.read(in: work.appending(id.text))?.phase != .done
+    }.sorted()
+  }
+}
+
+/// What the kernel lets this process do.
+enum Capabilities {
+  /// CHOWN, DAC_OVERRIDE and FOWNER: with CHOWN alone, mode and time came out wrong without an error (measured).
+  static var canRestoreOwners: Bool {
+    guard let status = try? String(decoding: Data(contentsOf: URL(filePath: "/proc/self/status")), as: UTF8.self),
+      let line = status.split(separator: "\n").first(where: { $0.hasPrefix("CapEff:") }),
+      let mask = UInt64(line.dropFirst(7).trimming(" \t"), radix: 16)
+    else { return geteuid() == 0 }
+    let needed: UInt64 = 1 << 0 | 1 << 1 | 1 << 3
+    return mask & needed == needed
+  }
+}
+
+enum MountInfo {
+  /// proc(5) writes space, tab, newline and backslash as three octal digits.
+  static func unescaped(_ text: String) -> String {
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")].reduce(text) { $0.replacing($1.0, with: $1.1) }
+  }
+}

@@ -1,0 +1,138 @@
+import FoundationEssentials
+import SystemPackage
+
+/// `restore`: staging, verification, swap. Nothing live changes until its replacement is complete and verified.
+public struct Restore: Sendable {
+  public enum Only: String, Sendable, CaseIterable { case files, database }
+
+  public struct Options: Sendable {
+    public var set: String?
+    public var at: Date?
+    public var only: Only?
+    public var dryRun = false
+    public var inPlace = false
+    public var acceptDifferences = false
+    public var dropSlots = false
+
+    public init() {}
+
+    var choice: Catalog.Choice { self.set.map { .named($0) } ?? at.map { .at($0) } ?? .newest }
+  }
+
+  let context: Context
+  let options: Options
+
+  public init(_ context: Context, _ options: Options = Options()) {
+    self.context = context
+    self.options = options
+  }
+
+  var configuration: Configuration { context.configuration }
+
+  public func run() async throws -> ExitStatus {
+    let begin = ContinuousClock().now
+    let ready = try await preflight()
+    output(announcement(ready))
+    if options.dryRun {
+      output("dry run: nothing was changed")
+      return .done
+    }
+    if options.inPlace, ready.plan.files != nil { try await saveLive(ready) }
+    let staged = try await cleaningUp(ready) {
+      let staged = try await stage(ready)
+      try await verify(staged, ready)
+      try await commit(ready)
+      return staged
+    }
+    output(try await summary(staged, ready, seconds: begin.duration(to: .now)))
+    return .done
+  }
+
+  /// Runs the steps up to the commit; when one fails, staging is removed before the error goes on. After the commit point
+  /// there is nothing of ours to remove: `finishInterrupted` knows by the names.
+  private func cleaningUp<T: Sendable>(_ ready: Ready, _ body: () async throws -> T) async throws -> T {
+    do { return try await body() } catch {
+      // A task of its own: the clean-up after SIGTERM must not itself be cancelled.
+      let cleaning = Task { try await ready.commit.finishInterrupted(undoing: true) }
+      if case .failure(let second) = await cleaning.result {
+        log.warning("what was staged could not be removed now: \(second)\n  hint: the next restore removes it")
+      }
+      ready.scratch.remove()
+      throw error
+    }
+  }
+
+  /// What will be restored over what.
+  struct Plan: Sendable {
+    let id: SetID
+    let entry: Catalog.Entry
+    let record: Record
+    let files: FilesPart?
+    /// Entries of the tree that are restored; empty means all.
+    let paths: [String]
+    let databases: [Target]
+  }
+
+  struct Target: Sendable {
+    let part: DatabasePart
+    let live: String
+    let id: SetID
+
+    var staging: String { DatabaseName.staging(live, id) }
+    var previous: String { DatabaseName.previous(live, id) }
+  }
+
+  // MARK: Words for the operator
+
+  private func announcement(_ ready: Ready) -> String {
+    let plan = ready.plan
+    var table = TextTable(["FROM SET \(plan.entry.id)", "SIZE", "REPLACES"])
+    if let files = plan.files, let directory = configuration.files?.directory {
+      let what = plan.paths.isEmpty ? directory : plan.paths.map { directory + "/" + $0 }.joined(separator: ", ")
+      let size = files.evidence.map { Format.bytes($0.bytes) } ?? ""
+      table.add(["files", size, options.inPlace ? "\(what), in place" : what])
+    }
+    for target in plan.databases {
+      let there = ready.live.contains(target.live) ? "" : " (new)"
+      table.add(["database \(target.part.name)", Format.bytes(target.part.bytes), "database \(target.live)\(there)"])
+    }
+    var text = table.text
+    if options.inPlace, plan.files != nil {
+      text +=
+        "\nin place: the files are overwritten where they are; until that is done there is no old state to go back to but the set saved first"
+    }
+    if let target = plan.databases.first {
+      let bytes = plan.databases.reduce(0) { $0 + ($1.part.properties?.size ?? $1.part.bytes) }
+      text += "\nabout \(Format.bytes(bytes)) and as much WAL will be written on the server of \(target.live)"
+    }
+    return text
+  }
+
+  private func summary(_ staged: Staged, _ ready: Ready, seconds: Duration) async throws -> String {
+    var table = TextTable(["RESTORED", "CONTENT", "VERIFIED"])
+    if let files = staged.files {
+      table.add([
+        "files", "\(Format.count(files.entries)) entries, \(Format.bytes(files.bytes))", "names, sizes, owners, modes, times",
+      ])
+    }
+    for (target, evidence) in staged.databases {
+      let proof =
+        target.part.evidence == nil ? "archive complete" : options.acceptDifferences ? "differences accepted" : "rows and content"
+      table.add(["database \(target.live)", "\(evidence.tables.count) tables, \(Format.count(evidence.rows)) rows", proof])
+    }
+    var text = table.text + "\nset \(ready.plan.entry.id) restored in \(Format.duration(seconds.inSeconds))"
+    let kept = try await ready.commit.kept()
+    if !kept.isEmpty { text += "\n" + Self.keptText(kept) }
+    return text
+  }
+
+  static func keptText(_ kept: [Commit.Kept]) -> String {
+    var table = TextTable(["PREVIOUS", "HOLDS"])
+    for previous in kept {
+      let databases = previous.databases.map { "database \($0.to) (\($0.from))" }
+      table.add([previous.id.text, (databases + (previous.files == nil ? [] : ["files"])).joined(separator: ", ")])
+    }
+    let newest = kept.last!.id
+    return table.text + "\nback again: restore --rollback \(newest); free its room: restore --discard-previous \(newest)"
+  }
+}

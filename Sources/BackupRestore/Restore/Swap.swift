@@ -1,0 +1,101 @@
+import FoundationEssentials
+import SystemPackage
+
+/// Commit, rollback, discard.
+extension Restore {
+  func commit(_ ready: Ready) async throws {
+    let plan = ready.plan
+    if options.dropSlots, let server = ready.server { try await dropSlots(plan, server) }
+    let staged = plan.files != nil && !options.inPlace ? ready.commit.exchange(plan.id) : nil
+    let root = staged == nil || !plan.paths.isEmpty || configuration.files?.owner != nil ? nil : plan.files?.root
+    try await ready.commit.run(
+      Journal(
+        id: plan.id, set: plan.entry.id, rollbackOf: nil, phase: .ready,
+        renames: plan.databases.flatMap { Self.renames(from: $0.staging, to: $0.live, keeping: $0.previous, live: ready.live) },
+        paths: plan.paths, entries: try staged.map { try $0.entries(from: $0.tree, paths: plan.paths) } ?? [], root: root,
+        rootBefore: root == nil ? nil : try staged?.directory.status().attributes))
+    ready.scratch.remove()
+  }
+
+  /// Out of the way first, then in: the last of a database's renames is the decisive one.
+  static func renames(from: String, to: String, keeping previous: String, live: Set<String>) -> [Server.Rename] {
+    (live.contains(to) ? [.init(from: to, to: previous)] : []) + [.init(from: from, to: to)]
+  }
+
+  /// A slot follows the database it was made in, which is about to be the previous one.
+  private func dropSlots(_ plan: Plan, _ server: Server) async throws {
+    for target in plan.databases {
+      let rows = try await server.session.query(
+        "SELECT slot_name, active_pid FROM pg_catalog.pg_replication_slots WHERE database = $1", [target.live])
+      for row in rows {
+        log.warning("dropping replication slot \(row[0]!) of \(target.live)")
+        if let pid = row[1] { _ = try await server.session.query("SELECT pg_catalog.pg_terminate_backend($1::int, 5000)", [pid]) }
+        _ = try await server.session.query("SELECT pg_catalog.pg_drop_replication_slot($1::name)", [row[0]!])
+      }
+    }
+  }
+
+  // MARK: --rollback and --discard-previous
+
+  /// A swap too: what it replaces is kept as well, under the rollback's own id.
+  public func rollback(_ beginning: String?) async throws -> ExitStatus {
+    let (commit, server, lock) = try await hold()
+    defer { withExtendedLifetime(lock) {} }
+    try await commit.finishInterrupted(undoing: true)
+    let kept = try await commit.kept()
+    let previous = try Self.choose(kept, beginning, newestByDefault: true)
+    let id = SetID(Date())
+    let live = try await server?.databases() ?? []
+    let source = previous.files == nil ? nil : commit.exchange(previous.id)
+    let journal = Journal(
+      id: id, set: nil, rollbackOf: previous.id, phase: .ready,
+      renames: previous.databases.flatMap {
+        Self.renames(from: $0.from, to: $0.to, keeping: DatabaseName.previous($0.to, id), live: live)
+      }, paths: previous.files?.paths ?? [],
+      entries: try source.map { try $0.entries(from: $0.tree, paths: previous.files?.paths ?? []) } ?? [],
+      root: previous.files?.rootBefore,
+      rootBefore: previous.files?.rootBefore == nil ? nil : try source?.directory.status().attributes)
+    output("rolling back to what restore \(previous.id) replaced")
+    try await commit.run(journal)
+    output("rolled back; what was live until now is kept as \(id)\n" + Self.keptText(try await commit.kept()))
+    return .done
+  }
+
+  public func discardPrevious(_ beginning: String?) async throws -> ExitStatus {
+    let (commit, _, lock) = try await hold()
+    defer { withExtendedLifetime(lock) {} }
+    try await commit.finishInterrupted(undoing: true)
+    let previous = try Self.choose(try await commit.kept(), beginning, newestByDefault: false)
+    try await commit.discard(previous)
+    output("previous \(previous.id) discarded")
+    return .done
+  }
+
+  /// The locks of everything that is configured.
+  private func hold() async throws -> (Commit, Server?, DirectoryLock?) {
+    var server: Server?
+    if let settings = configuration.database {
+      server = try await Server.connect(settings, configuration.waits)
+      try await server?.lock(settings.names)
+    }
+    var lock: DirectoryLock?
+    if let directory = configuration.files?.directory {
+      lock = try await DirectoryLock.take(directory, waits: configuration.waits)
+    }
+    return (Commit(directory: configuration.files?.directory, server: server), server, lock)
+  }
+
+  static func choose(_ kept: [Commit.Kept], _ beginning: String?, newestByDefault: Bool) throws -> Commit.Kept {
+    let found = kept.filter { beginning == nil || $0.id.text.hasPrefix(beginning!) }
+    if found.isEmpty {
+      throw Failure(
+        .refused, beginning.map { "no previous state \(printable($0)) is kept" } ?? "no previous state is kept",
+        hint: "restore --status shows what is")
+    }
+    if found.count > 1, beginning != nil || !newestByDefault {
+      throw Failure(
+        .refused, "several previous states are kept: \(found.map(\.id.text).joined(separator: ", "))", hint: "name one of them")
+    }
+    return found.last!
+  }
+}

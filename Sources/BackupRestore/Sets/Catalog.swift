@@ -1,0 +1,198 @@
+import FoundationEssentials
+
+/// The sets that the repositories' snapshots prove.
+struct Catalog: Sendable {
+  let entries: [Entry]
+  /// Snapshots without a `set=` tag: made by another tool or by the predecessor. Never forgotten.
+  let foreign: [Snapshot]
+
+  struct Entry: Sendable, Equatable {
+    let id: SetID
+    let host: String
+    /// The record's snapshot; nil where none exists.
+    let record: Snapshot?
+    /// Parts that exist.
+    let files: Snapshot?
+    let databases: [Snapshot]
+    /// Snapshot ids the record names and that are gone.
+    let gone: [String]
+    let accepted: Bool
+    /// When a drill last proved it.
+    let drilled: String?
+    /// No record of its host exists at all: the records are lost, and the tags of the parts stand in.
+    let rebuilt: Bool
+
+    var doubted: Bool { record?.tag("doubted") != nil && !accepted }
+    var incomplete: Bool { record == nil && !rebuilt }
+    /// Can be restored without a second thought.
+    var sound: Bool { !doubted && !incomplete && gone.isEmpty }
+    var parts: [Snapshot] { (files.map { [$0] } ?? []) + databases }
+
+    func number(_ tag: String) -> Int? { record?.tag(tag).flatMap { Int($0) } }
+
+    /// How `--list` marks it.
+    var mark: String {
+      if !gone.isEmpty { return "damaged: a part is gone" }
+      if incomplete { return "incomplete: no record" }
+      if rebuilt { return "record lost" }
+      if record?.tag("doubted") != nil { return accepted ? "accepted" : "doubted" }
+      return ""
+    }
+  }
+
+  init(files: [Snapshot], databases: [Snapshot], sets: [Snapshot]) {
+    let partsByID = Dictionary((files + databases).map { ($0.id, $0) }) { first, _ in first }
+    let records = sets.filter { $0.tag("kind") == "set" }
+    let hostsWithRecords = Set(records.map { $0.hostname ?? "" })
+    let marks = sets.filter { $0.tag("kind") != "set" }
+    var entries: [Entry] = []
+    var named: Set<String> = []
+    for record in records {
+      guard let id = record.tag("set").flatMap(SetID.init) else { continue }
+      let filesID = record.tag("files")
+      let databaseIDs = record.values("database")
+      let all = (filesID.map { [$0] } ?? []) + databaseIDs
+      named.formUnion(all)
+      let own = marks.filter { $0.tag("set") == id.text && $0.hostname == record.hostname }
+      entries.append(
+        Entry(
+          id: id, host: record.hostname ?? "", record: record, files: filesID.flatMap { partsByID[$0] },
+          databases: databaseIDs.compactMap { partsByID[$0] }, gone: all.filter { partsByID[$0] == nil },
+          accepted: own.contains { $0.tag("kind") == "accept" },
+          drilled: own.filter { $0.tag("kind") == "drill" }.map(\.time).max(), rebuilt: false))
+    }
+    // Parts that no record names, together by set and host.
+    struct Owner: Hashable {
+      let id: SetID
+      let host: String
+    }
+    var orphans: [Owner: (files: Snapshot?, databases: [Snapshot])] = [:]
+    for (snapshot, isFiles) in files.map({ ($0, true) }) + databases.map({ ($0, false) }) where !named.contains(snapshot.id) {
+      guard let id = snapshot.tag("set").flatMap(SetID.init) else { continue }
+      let owner = Owner(id: id, host: snapshot.hostname ?? "")
+      if isFiles {
+        orphans[owner, default: (nil, [])].files = snapshot
+      } else {
+        orphans[owner, default: (nil, [])].databases.append(snapshot)
+      }
+    }
+    for (owner, parts) in orphans {
+      entries.append(
+        Entry(
+          id: owner.id, host: owner.host, record: nil, files: parts.files, databases: parts.databases, gone: [], accepted: false,
+          drilled: nil, rebuilt: !hostsWithRecords.contains(owner.host)))
+    }
+    self.entries = entries.sorted { ($0.id, $0.host) < ($1.id, $1.host) }
+    foreign = (files + databases).filter { $0.tag("set").flatMap(SetID.init) == nil }
+  }
+
+  func of(_ host: String) -> [Entry] { entries.filter { $0.host == host } }
+
+  /// The newest set of this host that can be trusted: what tonight's is compared with.
+  func lastSound(_ host: String) -> Entry? { of(host).last { $0.sound && !$0.rebuilt } }
+
+  // MARK: Choosing
+
+  enum Choice: Equatable, Sendable {
+    case newest
+    case at(Date)
+    case named(String)
+  }
+
+  /// - Throws: `Failure` 22 where the choice is the operator's.
+  func choose(_ choice: Choice, host: String) throws -> Entry {
+    switch choice {
+    case .named(let beginning): return try named(beginning)
+    case .newest: return try newest(among: of(host), host, when: "")
+    case .at(let time):
+      return try newest(
+        among: of(host).filter { ($0.id.date ?? .distantFuture) <= time }, host, when: " at or before \(Format.time(time))")
+    }
+  }
+
+  private func named(_ beginning: String) throws -> Entry {
+    let found = entries.filter { $0.id.text.hasPrefix(beginning) }
+    if found.count > 1 {
+      throw Failure(
+        .refused, "\(beginning) is ambiguous: \(found.prefix(4).map { "\($0.id) of \($0.host)" }.joined(separator: ", "))",
+        hint: "name more of it; restore --list shows all sets")
+    }
+    guard let entry = found.first else {
+      throw Failure(.refused, "there is no set \(printable(beginning))", hint: "restore --list shows all sets")
+    }
+    try Self.check(entry)
+    return entry
+  }
+
+  private func newest(among candidates: [Entry], _ host: String, when: String) throws -> Entry {
+    let restorable = candidates.filter { !$0.incomplete }
+    guard let entry = restorable.last(where: { $0.sound || !$0.gone.isEmpty }) else {
+      if let doubted = restorable.last { throw Self.refusal(of: doubted, instead: nil) }
+      let others = Set(entries.map(\.host)).subtracting([host])
+      throw Failure(
+        .refused, "there is no complete set of \(host)\(when)",
+        hint: others.isEmpty
+          ? "run backup first; restore --list shows what is there"
+          : "there are sets of \(others.sorted().joined(separator: ", ")): set RESTIC_HOST, or name a set")
+    }
+    // A newer set that somebody should look at: the choice is not ours.
+    if let doubted = restorable.last(where: { $0.doubted && $0.id > entry.id }) {
+      throw Self.refusal(of: doubted, instead: entry)
+    }
+    try Self.check(entry)
+    return entry
+  }
+
+  private static func refusal(of doubted: Entry, instead: Entry?) -> Failure {
+    let other = instead.map { "the newest undoubted one is \($0.id)" } ?? "there is no undoubted one"
+    return Failure(
+      .refused, "the newest set \(doubted.id) is doubted: it lacks a part or shrank sharply; \(other)",
+      hint: "choose: restore \(instead?.id ?? doubted.id)\(instead == nil ? "" : " or restore \(doubted.id)")")
+  }
+
+  private static func check(_ entry: Entry) throws {
+    if !entry.gone.isEmpty {
+      throw Failure(
+        .refused,
+        "set \(entry.id) is damaged: its part \(entry.gone.map { String($0.prefix(8)) }.joined(separator: ", ")) is gone",
+        hint: "choose another set; restore --list shows which are whole")
+    }
+    if entry.incomplete {
+      throw Failure(
+        .refused, "set \(entry.id) is incomplete: it has no record, so its backup never finished", hint: "choose another set")
+    }
+  }
+
+  // MARK: Retention
+
+  /// What to forget: records, and the parts and marks that go with them.
+  struct Forgettable: Equatable, Sendable {
+    var records: [String] = []
+    var files: [String] = []
+    var databases: [String] = []
+    var sets: [SetID] = []
+  }
+
+  /// The snapshots that go when restic's retention would remove these records. Parts that no record names go only where
+  /// a record older and one newer than them exist. The set `kept` never goes.
+  func forgettable(records removed: Set<String>, marks: [Snapshot], host: String, keeping kept: SetID) -> Forgettable {
+    var plan = Forgettable()
+    let own = of(host)
+    let records = own.filter { $0.record != nil }.map(\.id)
+    for entry in own where entry.id != kept {
+      let goes: Bool
+      if let record = entry.record {
+        goes = removed.contains(record.id)
+        if goes { plan.records.append(record.id) }
+      } else {
+        goes = records.contains { $0 < entry.id } && records.contains { $0 > entry.id }
+      }
+      guard goes else { continue }
+      plan.sets.append(entry.id)
+      plan.records += marks.filter { $0.tag("kind") != "set" && $0.tag("set") == entry.id.text && $0.hostname == host }.map(\.id)
+      plan.files += entry.files.map { [$0.id] } ?? []
+      plan.databases += entry.databases.map(\.id)
+    }
+    return plan
+  }
+}

@@ -1,0 +1,200 @@
+import FoundationEssentials
+
+/// `set.json`: what a set holds and what was true at its dump's own moment.
+struct Record: Codable, Equatable, Sendable {
+  /// Raised when an older toolkit could no longer restore what a newer one saved.
+  static let currentFormat = 1
+
+  var format = Record.currentFormat
+  let id: SetID
+  let host: String
+  let toolkit: String
+  let restic: String
+  let finished: String
+  /// Why the set is doubted; empty when it is not.
+  let doubts: [String]
+  let files: FilesPart?
+  let databases: [DatabasePart]
+
+  var rows: Int { databases.reduce(0) { $0 + ($1.evidence?.rows ?? 0) } }
+  var tables: Int { databases.reduce(0) { $0 + ($1.evidence?.tables.count ?? 0) } }
+
+  /// The record's tags: enough to list sets and to find their parts without opening each record.
+  var tags: [String] {
+    var tags = ["kind=set", "set=\(id)"]
+    if let files {
+      tags += ["files=\(files.snapshot)"]
+      if let evidence = files.evidence { tags += ["file-count=\(evidence.entries)", "file-bytes=\(evidence.bytes)"] }
+    }
+    for database in databases {
+      tags += ["database=\(database.snapshot)"]
+    }
+    if !databases.isEmpty {
+      tags += ["tables=\(tables)", "rows=\(rows)", "dump-bytes=\(databases.reduce(0) { $0 + $1.bytes })"]
+    }
+    if !doubts.isEmpty { tags.append("doubted=yes") }
+    return tags
+  }
+}
+
+/// The files of a set. What only the record knows is nil where the record was lost.
+struct FilesPart: Codable, Equatable, Sendable {
+  let snapshot: String
+  /// FILES_DIRECTORY at the time; the tree in the snapshot is relative to it.
+  let directory: String?
+  /// FILES_PATHS at the time; empty means all.
+  let paths: [String]
+  /// The directory's own owner and mode, which the relative tree does not hold.
+  let root: FileAttributes?
+  let evidence: FilesEvidence?
+}
+
+/// Owner and permission bits.
+struct FileAttributes: Codable, Equatable, Sendable {
+  let user: UInt32
+  let group: UInt32
+  let mode: UInt32
+}
+
+/// What a snapshot's tree holds, by type.
+struct FilesEvidence: Codable, Equatable, Sendable {
+  /// Counts by restic's names of types: file, dir, symlink, fifo, socket, dev, chardev.
+  var counts: [String: Int] = [:]
+  /// Sum of the sizes of regular files, each name counted.
+  var bytes = 0
+  /// Every `uid:gid` that owns something.
+  var owners: Set<String> = []
+
+  var entries: Int { counts.reduce(0) { $0 + $1.value } }
+
+  mutating func count(_ type: String, size: Int, user: UInt32, group: UInt32) {
+    counts[type, default: 0] += 1
+    if type == "file" { bytes += size }
+    owners.insert("\(user):\(group)")
+  }
+}
+
+/// One database of a set. What only the record knows is nil where the record was lost.
+struct DatabasePart: Codable, Equatable, Sendable {
+  let snapshot: String
+  let name: String
+  /// The archive's path in the snapshot, and its size in bytes.
+  let archive: String
+  let bytes: Int
+  /// Major version of the pg_dump that made it.
+  let pgDump: Int?
+  let properties: DatabaseProperties?
+  let roles: [RoleUse]
+  let evidence: DatabaseEvidence?
+}
+
+/// A role the database refers to.
+struct RoleUse: Codable, Equatable, Sendable {
+  let name: String
+  /// Owns something, so that the dump names it in OWNER TO.
+  let owns: Bool
+  /// Named in grants, policies or settings.
+  let granted: Bool
+}
+
+/// What a database is, besides its content. pg_dump saves some of it and restores it only under the old name.
+struct DatabaseProperties: Codable, Equatable, Sendable {
+  let serverVersion: Int
+  let owner: String
+  let encoding: String
+  /// `c` libc, `i` icu, `b` builtin.
+  let provider: String
+  let collate: String
+  let ctype: String
+  let locale: String?
+  let icuRules: String?
+  let tablespace: String
+  let connectionLimit: Int
+  let isTemplate: Bool
+  let comment: String?
+  /// Nil: never changed from the default.
+  let grants: [Grant]?
+  let settings: [Setting]
+  /// pg_database_size, in bytes: what a restore will need, about.
+  let size: Int
+
+  struct Grant: Codable, Equatable, Sendable {
+    /// Empty: PUBLIC.
+    let grantee: String
+    let privilege: String
+    let grantable: Bool
+  }
+
+  struct Setting: Codable, Equatable, Sendable {
+    /// Nil: for every role.
+    let role: String?
+    let name: String
+    let value: String
+  }
+}
+
+/// What a database held at the dump's snapshot, as far as pg_dump saves it.
+struct DatabaseEvidence: Codable, Equatable, Sendable {
+  let tables: [TableEvidence]
+  let sequences: [SequenceEvidence]
+  let materializedViews: [MaterializedView]
+  let extensions: [String]
+  let largeObjects: LargeObjects
+
+  var rows: Int { tables.reduce(0) { $0 + $1.rows } }
+}
+
+struct TableEvidence: Codable, Equatable, Sendable {
+  let name: String
+  let rows: Int
+  /// Sum of hashtextextended over the rows' text; nil where a row is too large to be hashed, or where there is no row.
+  let hash: String?
+  let hashed: Bool
+}
+
+/// Sequences ignore snapshots: a dump beside which values are drawn holds something between the two readings.
+struct SequenceEvidence: Codable, Equatable, Sendable {
+  let name: String
+  let before: Value
+  let after: Value
+  let cycles: Bool
+
+  struct Value: Codable, Equatable, Sendable {
+    let last: Int
+    let called: Bool
+  }
+}
+
+struct MaterializedView: Codable, Equatable, Sendable {
+  let name: String
+  let populated: Bool
+}
+
+struct LargeObjects: Codable, Equatable, Sendable {
+  let count: Int
+  let hash: String?
+  let hashed: Bool
+}
+
+extension Record {
+  func encoded() throws -> [UInt8] {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    return Array(try encoder.encode(self)) + [0x0A]
+  }
+
+  /// - Throws: `Failure` naming the set where the document cannot be read or is from a newer toolkit.
+  init(decoding document: [UInt8], set: String) throws {
+    struct Format: Decodable { let format: Int }
+    let data = Data(document)
+    if let newer = try? JSONDecoder().decode(Format.self, from: data).format, newer > Record.currentFormat {
+      throw Failure(
+        .refused, "set \(set) was saved by a newer toolkit (record format \(newer))", hint: "restore it with that version")
+    }
+    do {
+      self = try JSONDecoder().decode(Record.self, from: data)
+    } catch {
+      throw Failure(.refused, "the record of set \(set) cannot be read: \(error)", hint: "choose another set")
+    }
+  }
+}

@@ -1,0 +1,44 @@
+import FoundationEssentials
+
+/// The UTC second a set began, `20261123T231000Z`. Also names restores.
+struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
+  let text: String
+  var description: String { text }
+
+  init(_ date: Date) {
+    text = Format.time(date).filter { $0 != "-" && $0 != ":" }
+  }
+
+  /// Nil where the text is not such a second.
+  init?(_ text: String) {
+    let bytes = Array(text.utf8)
+    let digits = bytes.enumerated().allSatisfy { index, byte in
+      index == 8 ? byte == UInt8(ascii: "T") : index == 15 ? byte == UInt8(ascii: "Z") : (0x30...0x39).contains(byte)
+    }
+    guard bytes.count == 16, digits else { return nil }
+    self.text = text
+    if date == nil { return nil }
+  }
+
+  init(from decoder: any Decoder) throws {
+    let text = try decoder.singleValueContainer().decode(String.self)
+    guard let id = SetID(text) else {
+      throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "not a set id: \(text)"))
+    }
+    self = id
+  }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.singleValueContainer()
+    try container.encode(text)
+  }
+
+  var date: Date? {
+    let t = Array(text)
+    let at = { (range: Range<Int>) in String(t[range]) }
+    return try? Date(
+      "\(at(0..<4))-\(at(4..<6))-\(at(6..<8))T\(at(9..<11)):\(at(11..<13)):\(at(13..<15))Z", strategy: .iso8601)
+  }
+
+  static func < (a: Self, b: Self) -> Bool { a.text < b.text }
+}

@@ -1,0 +1,77 @@
+import ArgumentParser
+import BackupRestore
+import FoundationEssentials
+
+@main
+struct RestoreCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "restore",
+    abstract: "Restores a set: staged beside what is live, verified against its evidence, then swapped.",
+    discussion: "Alone it restores the newest undoubted set, files and databases. What was live is kept.\n\n" + Program.help,
+    version: Program.version)
+
+  @Argument(help: "The set to restore, or with --rollback and --discard-previous the restore; any unique beginning of its id.")
+  var set: String?
+
+  @Option(help: ArgumentHelp("Restore the newest set at or before this time (RFC 3339 with zone).", valueName: "time"))
+  var at: String?
+
+  @Option(help: "Restore only the files or only the database.")
+  var only: Restore.Only?
+
+  @Flag(help: "List the sets.")
+  var list = false
+
+  @Flag(help: "Show what is in progress, unfinished and kept.")
+  var status = false
+
+  @Flag(help: "Check everything and show what would be replaced; change nothing.")
+  var dryRun = false
+
+  @Flag(help: "Take back what a restore replaced (the newest, or the one named).")
+  var rollback = false
+
+  @Flag(help: "Remove what a restore replaced and kept.")
+  var discardPrevious = false
+
+  @Flag(help: "Overwrite the files where they are, for volumes too full for two copies. Saves what is live first.")
+  var inPlace = false
+
+  @Flag(help: "Swap although the restored state differs from the evidence.")
+  var acceptDifferences = false
+
+  @Flag(help: "Drop the logical replication slots of the databases that are replaced.")
+  var dropSlots = false
+
+  func validate() throws {
+    let modes = [list, status, rollback, discardPrevious].filter { $0 }.count
+    if modes > 1 { throw ValidationError("--list, --status, --rollback and --discard-previous do not go together") }
+    let choosing = at != nil || only != nil || dryRun || inPlace || acceptDifferences || dropSlots
+    if modes == 1, choosing { throw ValidationError("--list, --status, --rollback and --discard-previous take no other option") }
+    if list || status, set != nil { throw ValidationError("--list and --status take no set") }
+    if set != nil, at != nil { throw ValidationError("a set and --at do not go together") }
+    if at != nil, time == nil { throw ValidationError("--at wants a time with zone, for example 2026-11-23T23:10:00Z") }
+  }
+
+  private var time: Date? { at.flatMap { try? Date($0, strategy: .iso8601) } }
+
+  func run() async throws {
+    try await Program.run { [self] context in
+      if list { return try await Restore(context).list() }
+      if status { return try await Restore(context).status() }
+      if rollback { return try await Restore(context).rollback(set) }
+      if discardPrevious { return try await Restore(context).discardPrevious(set) }
+      var options = Restore.Options()
+      options.set = set
+      options.at = time
+      options.only = only
+      options.dryRun = dryRun
+      options.inPlace = inPlace
+      options.acceptDifferences = acceptDifferences
+      options.dropSlots = dropSlots
+      return try await Restore(context, options).run()
+    }
+  }
+}
+
+extension Restore.Only: ExpressibleByArgument {}

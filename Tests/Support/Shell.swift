@@ -1,0 +1,71 @@
+import Foundation
+import Glibc
+
+@testable import BackupRestore
+
+/// Runs real programs for tests, through the toolkit's own runner.
+public enum Shell {
+  public struct Result: Sendable {
+    public let code: Int32
+    public let output: String
+    public let errors: String
+  }
+
+  /// PATH and little else: tests must not depend on the machine's variables.
+  public static let environment = [
+    "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "", "LC_ALL": "C.UTF-8", "HOME": "/root",
+  ]
+
+  @discardableResult
+  public static func run(
+    _ program: String, _ arguments: [String] = [], environment: [String: String] = Shell.environment, directory: String? = nil,
+    input: String? = nil, check: Bool = true
+  ) async throws -> Result {
+    let errors = Locked("")
+    let outcome = try await Runner.run(
+      Command(program, arguments, environment: environment, directory: directory),
+      input: input.map { .bytes(Array($0.utf8)) } ?? .none, output: .document(limit: 256 << 20)
+    ) { line in errors.change { $0 += line + "\n" } }
+    let code: Int32 =
+      switch outcome.ending {
+      case .exited(let code): code
+      case .signalled(let signal): 128 + signal
+      }
+    let result = Result(code: code, output: String(decoding: outcome.document, as: UTF8.self), errors: errors.value)
+    if check, code != 0 {
+      throw Failure(
+        .unexpected, "\(program) \(arguments.joined(separator: " ")) ended with \(code): \(result.errors)", hint: "see above")
+    }
+    return result
+  }
+
+  public static func check(_ program: String, _ arguments: [String]) async throws { try await run(program, arguments) }
+
+  /// A script, with the directory as `$1`.
+  @discardableResult
+  public static func script(_ text: String, in directory: String, environment: [String: String] = Shell.environment) async throws
+    -> String
+  {
+    try await run("bash", ["-euo", "pipefail", "-c", text], environment: environment, directory: directory).output
+  }
+
+  static func append(_ line: String, to path: String) {
+    guard let file = fopen(path, "a") else { return }
+    fputs(line + "\n", file)
+    fclose(file)
+  }
+}
+
+/// A tree as text: a line per entry with type, mode, owner, size, time, link target and link group; then content hashes and
+/// extended attributes. Two trees are equal when their texts are.
+public func fingerprint(_ directory: String, paths: String = ".") async throws -> String {
+  try await Shell.script(
+    #"""
+    find \#(paths) -mindepth 1 -path ./.backup-restore -prune -o -path ./lost+found -prune -o \
+      -type d -printf 'd\t%p\t%m\t%U:%G\t%T@\0' -o -printf '%i\t%p\t%y\t%m\t%U:%G\t%s\t%T@\t%l\t%n\0' |
+      sort -z -t $'\t' -k 2 | perl -0 -pe 's{^(\d+)\t([^\t]*)}{"group=" . ($first{$1} ||= $2) . "\t$2"}e' |
+      tr '\0' '\1' | tr '\n\1' '?\n'
+    find \#(paths) -path ./.backup-restore -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum -z | tr '\0' '\1' | tr '\n\1' '?\n'
+    find \#(paths) -mindepth 1 -path ./.backup-restore -prune -o -print0 | sort -z | xargs -0 -r getfattr -h -d -m - --absolute-names 2>/dev/null
+    """#, in: directory)
+}

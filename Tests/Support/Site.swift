@@ -1,0 +1,89 @@
+import Foundation
+import Glibc
+
+@testable import BackupRestore
+
+/// A deployment under test: a repository, a directory of files, databases on a server, and the executables.
+public final class Site: Sendable {
+  public let root: String
+  public let cluster: Cluster?
+  /// The database's name, unique unless given.
+  public let database: String
+  public let settings: [String: String]
+
+  public var files: String { root + "/files" }
+  public var repository: String { root + "/repository" }
+  public var work: String { files + "/.backup-restore" }
+
+  public init(
+    cluster: Cluster? = nil, database: String? = nil, files: Bool = true, settings: [String: String] = [:]
+  ) async throws {
+    root = "/tmp/backup-restore-site.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
+    self.cluster = cluster
+    let unique = "site_\(UInt32.random(in: 0...UInt32.max))"
+    self.database = database ?? unique
+    var all = Shell.environment
+    all["RESTIC_REPOSITORY"] = root + "/repository"
+    all["RESTIC_PASSWORD"] = "repository's own: pass=word"
+    all["RESTIC_CACHE_DIR"] = root + "/cache"
+    all["TMPDIR"] = root + "/tmp"
+    all["LOCK_WAIT"] = "20"
+    if files { all["FILES_DIRECTORY"] = root + "/files" }
+    if let cluster {
+      all["POSTGRES_DB"] = self.database
+      all["POSTGRES_USER"] = "postgres"
+      all["POSTGRES_PASSWORD"] = cluster.password
+      all["POSTGRES_HOST"] = "127.0.0.1:\(cluster.port)"
+    }
+    self.settings = all.merging(settings) { $1 }
+    for directory in ["", "/tmp"] + (files ? ["/files"] : []) {
+      try FileManager.default.createDirectory(atPath: root + directory, withIntermediateDirectories: true)
+    }
+  }
+
+  deinit { remove() }
+
+  public func remove() { try? Tree.remove(.init(root)) }
+
+  /// Where `swift build` put the executables: beside the running test.
+  public static let products: String = {
+    let own = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+    return String(own.prefix(upTo: own.lastIndex(of: "/") ?? own.startIndex))
+  }()
+
+  /// Runs `init`, `backup` or `restore` with the site's environment; nil removes a variable.
+  @discardableResult
+  public func run(_ program: String, _ arguments: [String] = [], with changes: [String: String?] = [:]) async throws
+    -> Shell.Result
+  {
+    var environment = settings
+    for (name, value) in changes { environment[name] = value }
+    return try await Shell.run(Self.products + "/" + program, arguments, environment: environment, check: false)
+  }
+
+  /// restic on one of the repositories.
+  @discardableResult
+  public func restic(_ repository: String, _ arguments: [String], check: Bool = true) async throws -> Shell.Result {
+    var environment = settings
+    environment["RESTIC_REPOSITORY"] = self.repository + "/" + repository
+    return try await Shell.run("restic", arguments, environment: environment, check: check)
+  }
+
+  public func sql(_ text: String) async throws -> String {
+    try await cluster!.psql(database, text).output.trimming(" \n")
+  }
+
+  /// Names of databases on the server that belong to this site.
+  public func databases() async throws -> [String] {
+    let names = try await cluster!.psql("postgres", "SELECT datname FROM pg_database ORDER BY 1").output.split(separator: "\n")
+      .map(String.init)
+    return names.filter { $0 == database || DatabaseName.parse($0, live: database) != nil }
+  }
+
+  public func createDatabase(_ sql: String = "") async throws {
+    try await cluster!.psql("postgres", "CREATE DATABASE \(SQL.identifier(database)) TEMPLATE template0")
+    if !sql.isEmpty { _ = try await self.sql(sql) }
+  }
+
+  public func script(_ text: String) async throws { try await Shell.script(text, in: files) }
+}
