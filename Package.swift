@@ -37,7 +37,10 @@ let package = Package(
       name: "demo", dependencies: ["BackupRestore", "Support"], path: "Tests/Demo", swiftSettings: strict),
     .testTarget(name: "Unit", dependencies: ["BackupRestore"], path: "Tests/Unit", swiftSettings: strict),
     .testTarget(
-      name: "Integration", dependencies: ["BackupRestore", "Support", "init", "backup", "restore"],
+      name: "Integration",
+      dependencies: [
+        "BackupRestore", "Support", "init", "backup", "restore", .product(name: "SystemPackage", package: "swift-system"),
+      ],
       path: "Tests/Integration", swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]

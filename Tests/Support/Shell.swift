@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Testing
 
 @testable import BackupRestore
 
@@ -54,6 +55,18 @@ public enum Shell {
     fputs(line + "\n", file)
     fclose(file)
   }
+}
+
+/// Fails with the lines that differ, which say more than two long texts.
+public func expectSame(_ before: String, _ after: String, sourceLocation: SourceLocation = #_sourceLocation) {
+  let (old, new) = (before.split(separator: "\n"), after.split(separator: "\n"))
+  let lines = new.difference(from: old).map { change in
+    switch change {
+    case .insert(_, let line, _): "+ \(line)"
+    case .remove(_, let line, _): "- \(line)"
+    }
+  }
+  #expect(lines.isEmpty, "\(lines.joined(separator: "\n"))", sourceLocation: sourceLocation)
 }
 
 /// A tree as text: a line per entry with type, mode, owner, size, time, link target and link group; then content hashes and

@@ -36,7 +36,7 @@ public final class Site: Sendable {
       all["POSTGRES_HOST"] = "127.0.0.1:\(cluster.port)"
     }
     self.settings = all.merging(settings) { $1 }
-    for directory in ["", "/tmp"] + (files ? ["/files"] : []) {
+    for directory in ["", "/tmp", "/cache"] + (files ? ["/files"] : []) {
       try FileManager.default.createDirectory(atPath: root + directory, withIntermediateDirectories: true)
     }
   }
@@ -78,6 +78,12 @@ public final class Site: Sendable {
     let names = try await cluster!.psql("postgres", "SELECT datname FROM pg_database ORDER BY 1").output.split(separator: "\n")
       .map(String.init)
     return names.filter { $0 == database || DatabaseName.parse($0, live: database) != nil }
+  }
+
+  /// The ids of the sets that have a record, oldest first.
+  public func sets() async throws -> [String] {
+    let lines = try await run("restore", ["--list"]).output.split(separator: "\n").filter { !$0.contains("no record") }
+    return lines.compactMap { $0.split(separator: " ").first.map(String.init) }.filter { SetID($0) != nil }
   }
 
   public func createDatabase(_ sql: String = "") async throws {

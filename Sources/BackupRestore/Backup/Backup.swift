@@ -213,12 +213,15 @@ public struct Backup: Sendable {
 
   private func save(_ files: FilesSettings, set: SetID) async throws -> (FilesPart, added: Int, unreadable: [String]) {
     let root = try FilePath(files.directory).status()
+    let empty = try Tree.entries(FilePath(files.directory)).allSatisfy { Tree.reserved.contains($0.string) }
     let saved = try await context.files.backup(
-      Self.filesArguments(files), tags: ["set=\(set)", "kind=files"], directory: files.directory, part: "files",
+      Self.filesArguments(files, empty: empty), tags: ["set=\(set)", "kind=files"], directory: files.directory, part: "files",
       tolerateUnreadable: files.allowUnreadable)
     let evidence = Locked(FilesEvidence())
-    try await context.files.list(saved.snapshot) { node in
-      evidence.change { $0.count(node.type ?? "", size: node.size ?? 0, user: node.uid ?? 0, group: node.gid ?? 0) }
+    if !empty {
+      try await context.files.list(saved.snapshot) { node in
+        evidence.change { $0.count(node.type ?? "", size: node.size ?? 0, user: node.uid ?? 0, group: node.gid ?? 0) }
+      }
     }
     let part = FilesPart(
       snapshot: saved.snapshot, directory: files.directory, paths: files.paths, root: root.attributes, evidence: evidence.value)
@@ -226,9 +229,10 @@ public struct Backup: Sendable {
   }
 
   /// Relative to FILES_DIRECTORY, which is restic's working directory, so that the set can be restored anywhere.
-  static func filesArguments(_ files: FilesSettings) -> [String] {
+  /// Of an empty directory restic saves `.` never ("snapshot is empty", exit code 1, measured), but its absolute path.
+  static func filesArguments(_ files: FilesSettings, empty: Bool = false) -> [String] {
     let own = Tree.reserved.sorted().flatMap { ["--exclude", ResticPattern.escaped(files.directory + "/" + $0)] }
-    return own + ["--"] + (files.paths.isEmpty ? ["."] : files.paths)
+    return own + ["--"] + (empty ? [files.directory] : files.paths.isEmpty ? ["."] : files.paths)
   }
 
   // MARK: 3. Record
@@ -280,6 +284,6 @@ extension Context {
 /// restic's patterns are Go's filepath.Match: a name with `*` or `[` must be escaped to mean itself.
 enum ResticPattern {
   static func escaped(_ path: String) -> String {
-    String(path.flatMap { "*?[]\\".contains($0) ? ["\\", $0] : [$0] })
+    path.prefixing("*?[]\\", with: "\\")
   }
 }

@@ -72,6 +72,7 @@ public struct Context: Sendable {
     let set: [(String, Bool)] = [
       ("COPY_RESTIC_REPOSITORY", configuration.copy != nil),
       ("METRICS_PUSHGATEWAY_URL", configuration.reporting.pushgateway != nil), ("PING_URL", configuration.reporting.ping != nil),
+      ("RESTIC_NEW_PASSWORD", configuration.repository.newPassword != nil),
       ("QUIESCE_DEPLOYMENTS", !configuration.quiesceDeployments.isEmpty),
     ]
     for (name, isSet) in set where isSet { log.warning("\(name) is set, but version \(Program.version) does not act on it") }

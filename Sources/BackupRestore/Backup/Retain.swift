@@ -24,7 +24,7 @@ extension Backup {
       try await apply(try await plan(catalog, sets, keeping: record.id))
       return .done
     } catch let failure as Failure {
-      if failure.description.contains("403") {
+      if failure.description.contains("403 Forbidden") {
         log.info("the repository is append-only: its server does the forgetting")
         return .done
       }

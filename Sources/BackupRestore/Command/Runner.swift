@@ -55,8 +55,8 @@ enum Runner {
   /// - Parameters:
   ///   - input: bytes for its standard input, or a descriptor that is closed here; nil is /dev/null.
   ///   - deadline: how long it may take in all.
-  ///   - watch: stops the child when nothing called `Watch.touch()` for its limit.
-  ///   - errors: called with each line of standard error, secrets masked.
+  ///   - watch: stops the child when its verdict says so.
+  ///   - errors: called with each line of standard error, as the child wrote it: what is shown of it goes through `Secret.mask`.
   /// - Throws: `CancellationError` after the child ended, when the task was cancelled; `Failure` when it cannot start.
   static func run(
     _ command: Command, input: Input = .none, output: Output, deadline: Duration? = nil, watch: Watch? = nil,
@@ -71,7 +71,7 @@ enum Runner {
       while !Task.isCancelled {
         try await clock.sleep(for: .milliseconds(200))
         if let deadline, clock.now - begin > deadline { return child.stop(because: .deadline) }
-        if let watch, watch.idle > watch.limit { return child.stop(because: .stalled) }
+        if let verdict = watch?.verdict { return child.stop(because: verdict) }
       }
     }
     defer { watching.cancel() }
@@ -88,7 +88,7 @@ enum Runner {
     _ command: Command, input: Input, output: Output, child: Child, errors: @escaping @Sendable (String) -> Void
   ) async throws -> (Ending, [UInt8]) {
     let errorPipe = try FileDescriptor.pipe(options: .closeOnExec)
-    let errorLines = Task { await readLines(errorPipe.readEnd) { errors(Secret.mask($0)) } }
+    let errorLines = Task { await readLines(errorPipe.readEnd) { errors($0) } }
     var document: Task<[UInt8], Never>?
     let standardOutput: FileDescriptor
     switch output {
@@ -176,15 +176,19 @@ enum Runner {
 /// Runs blocking work on a thread outside Swift's small pool, which two blocked calls would exhaust on two cores.
 func blocking<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
   try await withCheckedThrowingContinuation { continuation in
-    DispatchQueue.global().async { continuation.resume(with: Result { try body() }) }
+    blockingQueue().async { continuation.resume(with: Result { try body() }) }
   }
 }
 
 func blocking<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T {
   await withCheckedContinuation { continuation in
-    DispatchQueue.global().async { continuation.resume(returning: body()) }
+    blockingQueue().async { continuation.resume(returning: body()) }
   }
 }
+
+/// A queue of its own has its thread at once. The global queue gets one more thread a second while the others block, so
+/// that 16 children ending at the same time were noticed half a minute late (measured).
+private func blockingQueue() -> DispatchQueue { DispatchQueue(label: "blocking") }
 
 /// What a child reads.
 enum Input: Sendable {
@@ -198,7 +202,7 @@ enum Input: Sendable {
     case .descriptor(let descriptor): return descriptor
     case .bytes(let bytes):
       let pipe = try FileDescriptor.pipe(options: .closeOnExec)
-      DispatchQueue.global().async {
+      blockingQueue().async {
         _ = try? pipe.writeEnd.writeAll(bytes)
         try? pipe.writeEnd.close()
       }
@@ -207,16 +211,36 @@ enum Input: Sendable {
   }
 }
 
-/// Notices a transfer that stands still: `touch()` on every sign of progress.
+/// Notices a transfer that stands still, and a repository that never answered. restic itself retries for 15 minutes, also on
+/// a read-only disk (measured); one that had answered may take that long.
 final class Watch: Sendable {
-  let limit: Duration
-  private let last = Mutex(ContinuousClock().now)
+  private struct State {
+    var last = ContinuousClock().now
+    var moved = false
+    var trouble: ContinuousClock.Instant?
+  }
+  private let limit: Duration?
+  private let patience: Duration
+  private let state = Mutex(State())
 
-  init(limit: Duration) { self.limit = limit }
+  /// `limit`: without progress at all; nil where none is reported. `patience`: failing before any progress.
+  init(limit: Duration?, patience: Duration) { (self.limit, self.patience) = (limit, patience) }
 
-  func touch() { last.withLock { $0 = ContinuousClock().now } }
+  /// Progress.
+  func touch() { state.withLock { $0 = State(moved: true) } }
 
-  var idle: Duration { ContinuousClock().now - last.withLock { $0 } }
+  /// A child says that it failed and tries again.
+  func fail() { state.withLock { $0.trouble = $0.trouble ?? ContinuousClock().now } }
+
+  /// Why the child should be stopped now.
+  var verdict: Outcome.Stop? {
+    let now = ContinuousClock().now
+    return state.withLock { state in
+      if !state.moved, let since = state.trouble, now - since > patience { return .deadline }
+      if let limit, now - state.last > limit { return .stalled }
+      return nil
+    }
+  }
 }
 
 /// A child's process id while it may be signalled. Never signals an id that has been collected.
@@ -254,7 +278,7 @@ private final class Child: Sendable {
 
   private func signal() {
     state.withLock { if let id = $0.id { kill(id, SIGTERM) } }
-    DispatchQueue.global().asyncAfter(deadline: .now() + .seconds(Int(Runner.grace.components.seconds))) { [self] in
+    blockingQueue().asyncAfter(deadline: .now() + .seconds(Int(Runner.grace.components.seconds))) { [self] in
       // The whole group: a dump that hangs would otherwise outlive restic.
       state.withLock { if let id = $0.id { kill(-id, SIGKILL) } }
     }

@@ -23,7 +23,7 @@ public struct Configuration: Sendable {
     waits = Waits(&environment)
     quiesceDeployments = environment.list("QUIESCE_DEPLOYMENTS")
     reporting = ReportingSettings(&environment)
-    if files == nil, database == nil {
+    if files == nil, database == nil, environment.list("POSTGRES_DB").isEmpty {
       environment.report(
         "neither files nor a database is configured: \(FilesSettings.standardDirectory) does not exist",
         hint: "set FILES_DIRECTORY, or POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_HOST")
@@ -75,7 +75,7 @@ public struct RepositorySettings: Sendable, Equatable {
     host = environment.text("RESTIC_HOST") ?? "backup-restore"
     certificateFile = environment.text("CERTIFICATE_FILE")
     backend = environment.all(Variable.backend)
-    credentials = environment.all(Variable.backendSecrets).mapValues(Secret.init)
+    credentials = environment.all(Variable.backendSecrets).mapValues { Secret($0) }
     if prefix.isEmpty, let certificateFile, (try? FileStatus(certificateFile)) == nil {
       environment.report("CERTIFICATE_FILE: \(certificateFile) cannot be read", hint: "mount the CA certificate there")
     }
@@ -83,7 +83,7 @@ public struct RepositorySettings: Sendable, Equatable {
     guard var base, let password else { return nil }
     while base.count > 1, base.hasSuffix("/") { base.removeLast() }
     Self.rememberPassword(in: base)
-    self.base = Secret(base)
+    self.base = Secret(base, masked: false)
     self.password = password
   }
 

@@ -10,7 +10,11 @@ struct Environment {
 
   init(_ variables: [String: String]) { self.variables = variables }
 
-  mutating func report(_ fact: String, hint: String) { problems.append(Problem(fact, hint: hint)) }
+  /// Once each, however often a variable is read.
+  mutating func report(_ fact: String, hint: String) {
+    let problem = Problem(fact, hint: hint)
+    if !problems.contains(problem) { problems.append(problem) }
+  }
 
   /// The value of NAME or the content of NAME_FILE; nil when neither is set or both are empty.
   mutating func text(_ name: String) -> String? {
@@ -24,7 +28,10 @@ struct Environment {
       return direct
     }
     do {
-      var value = String(decoding: try Self.read(path), as: UTF8.self)
+      guard var value = String(validating: try Self.read(path), as: UTF8.self) else {
+        report("\(fileName): \(path) is not UTF-8 text", hint: "write the value in UTF-8")
+        return nil
+      }
       while value.last?.isNewline == true { value.removeLast() }
       if value.isEmpty {
         report("\(fileName): \(path) is empty", hint: "write the value into the file, or unset \(fileName)")
@@ -39,7 +46,7 @@ struct Environment {
     }
   }
 
-  mutating func secret(_ name: String) -> Secret? { text(name).map(Secret.init) }
+  mutating func secret(_ name: String) -> Secret? { text(name).map { Secret($0) } }
 
   /// A whole number that is at least `minimum`.
   mutating func number(_ name: String, default standard: Int, minimum: Int = 0) -> Int {
@@ -74,6 +81,8 @@ struct Environment {
   /// are errors, not remarks.
   mutating func reportMisspelt() {
     for name in variables.keys.sorted() where name.count >= 8 && variables[name] != "" {
+      // A Service named "postgresql" makes Kubernetes set POSTGRESQL_PORT=tcp://10.0.0.1:5432 in every pod.
+      if name.hasSuffix("_PORT"), variables[name]!.contains("://") { continue }
       let bare = name.hasSuffix("_FILE") ? String(name.dropLast(5)) : name
       if Variable.spelt.contains(name) || Variable.spelt.contains(bare) { continue }
       let near = Variable.table.map(\.name).filter { $0.distance(to: bare, atMost: 2) }

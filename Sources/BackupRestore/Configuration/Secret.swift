@@ -7,15 +7,16 @@ import Synchronization
 public struct Secret: Sendable, Equatable {
   private let value: String
 
-  public init(_ value: String) {
+  /// `masked` false: not shown either, but not looked for in other texts, because most of it is no secret (a URL).
+  public init(_ value: String, masked: Bool = true) {
     self.value = value
-    Self.known.withLock { _ = $0.insert(value) }
+    if masked { Self.known.withLock { _ = $0.insert(value) } }
   }
 
   public func reveal() -> String { value }
 
-  /// Texts shorter than this are not masked: replacing every "a" would make a message unreadable and hide nothing.
-  static let shortestMasked = 3
+  /// Texts shorter than this are not masked: replacing every "app" would make a message unreadable.
+  static let shortestMasked = 4
 
   private static let known = Mutex<Set<String>>([])
 

@@ -69,13 +69,18 @@ enum Tree {
     }
     defer { closedir(stream) }
     var names: [FilePath.Component] = []
-    while let entry = readdir(stream) {
+    while true {
+      errno = 0
+      guard let entry = readdir(stream) else {
+        // A read error looks like the end, and a short listing would be taken for the whole.
+        if errno != 0 { throw FileError("readdir", directory.string) }
+        return names
+      }
       let name = withUnsafePointer(to: &entry.pointee.d_name) {
         $0.withMemoryRebound(to: CChar.self, capacity: 256) { FilePath(platformString: $0) }
       }
       if let component = name.components.last, component.kind == .regular { names.append(component) }
     }
-    return names
   }
 
   /// Calls `body` for everything below `directory`, directories before what they hold.

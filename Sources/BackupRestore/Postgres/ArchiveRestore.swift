@@ -50,14 +50,14 @@ final class RestoreErrors: Sendable {
   }
 
   @Sendable func take(_ line: String) {
-    log.info("pg_restore: \(printable(line))")
+    log.info("\(line.hasPrefix("pg_restore: ") ? "" : "pg_restore: ")\(printable(line))")
     state.withLock { state in
       if line.hasPrefix("pg_restore: error: ") {
         state.errors += 1
         if line.contains("unrecognized configuration parameter \"transaction_timeout\"") {
           state.timeouts += 1
         } else {
-          state.first = state.first ?? String(line.dropFirst(19))
+          state.first = state.first ?? Secret.mask(String(line.dropFirst(19)))
         }
       }
       if let range = line.firstRange(of: "errors ignored on restore: ") { state.ignored = Int(line[range.upperBound...]) }

@@ -77,6 +77,12 @@ struct Dump: Sendable {
 
   /// A file name for a database whatever it is called: everything but letters, digits, `_`, `-` and `.` as `%XX`.
   static func archiveName(_ database: String) -> String { percentEncoded(database.utf8) + ".dump" }
+
+  /// The database that an archive's path names; nil where it is not such a path.
+  static func databaseName(archive path: String) -> String? {
+    guard path.hasPrefix("/"), path.hasSuffix(".dump") else { return nil }
+    return percentDecoded(path.dropFirst().dropLast(5)).map { String(decoding: $0, as: UTF8.self) }
+  }
 }
 
 /// Bytes as printable text that can be turned back: everything but letters, digits, `_`, `-` and `.` as `%XX`.

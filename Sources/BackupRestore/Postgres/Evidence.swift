@@ -160,9 +160,11 @@ extension DatabaseEvidence {
   /// What differs in a restored copy, one sentence a thing; empty when nothing does.
   func differences(in copy: DatabaseEvidence) -> [String] {
     var found: [String] = []
-    let tables = Dictionary(uniqueKeysWithValues: copy.tables.map { ($0.name, $0) })
+    // Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two tables.
+    let key = { (name: String) in Array(name.utf8) }
+    let tables = Dictionary(uniqueKeysWithValues: copy.tables.map { (key($0.name), $0) })
     for table in self.tables {
-      guard let restored = tables[table.name] else {
+      guard let restored = tables[key(table.name)] else {
         found.append("table \(table.name) is missing")
         continue
       }
@@ -174,11 +176,11 @@ extension DatabaseEvidence {
         found.append("table \(table.name) could be hashed only once")
       }
     }
-    let known = Set(self.tables.map(\.name))
-    found += copy.tables.filter { !known.contains($0.name) }.map { "table \($0.name) was not there" }
-    let sequences = Dictionary(uniqueKeysWithValues: copy.sequences.map { ($0.name, $0.before) })
+    let known = Set(self.tables.map { key($0.name) })
+    found += copy.tables.filter { !known.contains(key($0.name)) }.map { "table \($0.name) was not there" }
+    let sequences = Dictionary(uniqueKeysWithValues: copy.sequences.map { (key($0.name), $0.before) })
     for sequence in self.sequences {
-      guard let restored = sequences[sequence.name] else {
+      guard let restored = sequences[key(sequence.name)] else {
         found.append("sequence \(sequence.name) is missing")
         continue
       }

@@ -27,8 +27,8 @@ extension DatabaseProperties {
       """
       SELECT r.rolname, split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)
       FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
-      LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) c
-      WHERE d.datname = pg_catalog.current_database() ORDER BY 1 NULLS FIRST, 2
+      LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) WITH ORDINALITY AS u(c, place)
+      WHERE d.datname = pg_catalog.current_database() ORDER BY r.rolname NULLS FIRST, u.place
       """)
     self.init(
       serverVersion: version, owner: row[0]!, encoding: row[1]!, provider: row[2]!, collate: row[3]!, ctype: row[4]!,

@@ -39,7 +39,7 @@ struct RoleReader: Sendable {
   /// The roles and every role they are a member of, parents first where possible.
   private func withParents(_ names: [String]) async throws -> [String] {
     let list =
-      "{" + names.map { "\"" + $0.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\"" }.joined(separator: ",")
+      "{" + names.map { "\"" + $0.prefixing("\\\"", with: "\\") + "\"" }.joined(separator: ",")
       + "}"
     return try await connection.query(
       """
@@ -72,7 +72,8 @@ struct RoleReader: Sendable {
     let settings = try await connection.query(
       """
       SELECT split_part(c, '=', 1), substr(c, strpos(c, '=') + 1) FROM pg_catalog.pg_db_role_setting s
-      JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) c WHERE s.setdatabase = 0 AND r.rolname = $1
+      JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) WITH ORDINALITY AS u(c, place)
+      WHERE s.setdatabase = 0 AND r.rolname = $1 ORDER BY u.place
       """, [name])
     let role = SQL.identifier(name)
     // NOSUPERUSER and its like ask for rights that a role that may only create roles does not have.
@@ -110,7 +111,7 @@ struct RoleReader: Sendable {
   /// A DO block whose quoting cannot be closed by what is inside: the tag is chosen not to occur in it.
   private static func guarded(_ condition: String, _ body: String) -> String {
     var tag = "role"
-    while body.contains("$\(tag)$") || condition.contains("$\(tag)$") { tag += "_" }
+    while (body + condition).utf8.contains("$\(tag)$".utf8) { tag += "_" }
     return "DO $\(tag)$ BEGIN IF \(condition) THEN\n\(body)END IF; END $\(tag)$;\n"
   }
 }

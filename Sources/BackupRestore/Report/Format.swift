@@ -68,8 +68,10 @@ struct TextTable {
 
 /// The text with control characters shown as `\u{…}`: a name from a repository must not move a terminal's cursor.
 func printable(_ text: String) -> String {
-  text.unicodeScalars.allSatisfy { $0.value >= 0x20 && $0.value != 0x7F }
-    ? text : text.unicodeScalars.map { $0.value >= 0x20 && $0.value != 0x7F ? String($0) : $0.escaped(asASCII: true) }.joined()
+  // Cc holds C1 as well: U+009B starts a control sequence just as ESC [ does.
+  let isControl = { (scalar: Unicode.Scalar) in scalar.properties.generalCategory == .control }
+  return text.unicodeScalars.contains(where: isControl)
+    ? text.unicodeScalars.map { isControl($0) ? $0.escaped(asASCII: true) : String($0) }.joined() : text
 }
 
 extension Duration {

@@ -46,6 +46,7 @@ final class Screen: Sendable {
         state.parts[index].line = line
       } else {
         state.parts.append((part, line))
+        state.lastDraw -= .seconds(1)
         state.lastHeartbeat = min(state.lastHeartbeat, ContinuousClock().now)
       }
       let now = ContinuousClock().now
@@ -138,6 +139,7 @@ final class Meter: Sendable {
   init(_ part: String, watch: Watch? = nil) {
     self.part = part
     self.watch = watch
+    Screen.shared.progress(part, "begins")
   }
 
   /// `done` and `total` in bytes; a total of nil or 0 is unknown.

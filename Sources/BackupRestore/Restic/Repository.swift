@@ -20,15 +20,22 @@ struct Repository: Sendable {
   func command(_ arguments: [String], directory: String? = nil) -> Command {
     var environment = base.merging(settings.backend) { $1 }
     environment.merge(settings.credentials.mapValues { $0.reveal() }) { $1 }
-    environment["RESTIC_REPOSITORY"] = settings.base.reveal() + "/" + name.rawValue
+    environment["RESTIC_REPOSITORY"] = Self.location(settings.base.reveal(), name)
     environment["RESTIC_PASSWORD"] = settings.password.reveal()
     environment["RESTIC_PROGRESS_FPS"] = "2"
     if let certificate = settings.certificateFile { environment["RESTIC_CACERT"] = certificate }
     return Command("restic", ["--json"] + arguments, environment: environment, directory: directory)
   }
 
+  /// Below the base. Backends written `scheme:bucket:path` need the second colon where the base is the bucket alone.
+  static func location(_ base: String, _ name: Name) -> String {
+    let parts = base.split(separator: ":", omittingEmptySubsequences: false)
+    let bucketAlone = parts.count == 2 && ["b2", "gs", "azure", "swift"].contains(parts[0])
+    return base + (bucketAlone ? ":/" : "/") + name.rawValue
+  }
+
   /// Where it lies, for messages.
-  var shown: String { settings.shown + "/" + name.rawValue }
+  var shown: String { Self.location(settings.shown, name) }
 
   // MARK: Verbs
 
@@ -48,7 +55,7 @@ struct Repository: Sendable {
     _ arguments: [String], tags: [String], directory: String? = nil, input: Input = .none, extra: [String: String] = [:],
     part: String, expected: Int? = nil, tolerateUnreadable: Bool = false
   ) async throws -> Saved {
-    let watch = Watch(limit: waits.stall)
+    let watch = watch()
     let meter = Meter(part, watch: watch)
     defer { meter.finish() }
     let summary = Mutex<ResticMessage?>(nil)
@@ -77,6 +84,8 @@ struct Repository: Sendable {
   func forgettable(tag: String, policy: [String]) async throws -> [Snapshot] {
     let arguments = ["forget", "--dry-run", "--no-lock", "--host", settings.host, "--tag", tag, "--group-by", "host"]
     let result = try await run(arguments + policy, output: .document(limit: 64 << 20), deadline: waits.connect)
+    // Without any snapshot restic prints nothing at all.
+    if result.document.isEmpty { return [] }
     return try decode([ForgetGroup].self, result.document, of: "forget").flatMap { $0.remove ?? [] }
   }
 
@@ -99,10 +108,13 @@ struct Repository: Sendable {
   func list(_ snapshot: String, _ body: @escaping @Sendable (Node) -> Void) async throws {
     _ = try await run(
       ["ls", "--no-lock", snapshot], output: .lines { if let node = Node(line: $0) { body(node) } },
-      watch: Watch(limit: waits.stall))
+      watch: watch())
   }
 
   // MARK: Running
+
+  /// For verbs that report progress.
+  func watch() -> Watch { Watch(limit: waits.stall, patience: waits.connect) }
 
   struct Saved: Sendable {
     let snapshot: String
@@ -129,15 +141,15 @@ struct Repository: Sendable {
     _ arguments: [String], directory: String? = nil, extra: [String: String] = [:], input: Input = .none,
     output: Output, deadline: Duration? = nil, watch: Watch? = nil, accept: Set<Int32> = [0]
   ) async throws -> Result {
-    let (first, stopped) = try await attempt(
+    let watch = watch ?? Watch(limit: nil, patience: waits.connect)
+    var (result, stopped) = try await attempt(
       command(arguments, directory: directory), extra, input, output, deadline, watch)
-    var result = first
     if stopped == nil, result.ending == .exited(11), waits.lock > .zero, case .none = input {
       log.warning("\(shown) is locked: \(result.errors.last ?? "by another run"); waiting up to LOCK_WAIT")
       _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
       let retry = ["--retry-lock", "\(waits.lock.components.seconds)s"]
-      watch?.touch()
-      (result, _) = try await attempt(command(retry + arguments, directory: directory), extra, input, output, nil, watch)
+      let patient = Array(arguments[..<1] + retry + arguments[1...])
+      (result, stopped) = try await attempt(command(patient, directory: directory), extra, input, output, nil, watch)
     }
     if let stopped { throw failure(stopped, arguments[0], result) }
     if case .exited(let code) = result.ending, accept.contains(code) { return result }
@@ -150,7 +162,7 @@ struct Repository: Sendable {
   ) async throws -> (Result, Outcome.Stop?) {
     var command = command
     command.environment.merge(extra) { $1 }
-    let heard = ResticErrors()
+    let heard = ResticErrors(watch: watch)
     let outcome = try await Runner.run(
       command, input: input, output: output, deadline: deadline, watch: watch, errors: heard.take)
     let (items, errors) = heard.all
@@ -178,6 +190,9 @@ struct Repository: Sendable {
       return Failure(
         .sourceFailed, "the dump failed: \(cause)",
         hint: "nothing was saved; mend what PostgreSQL names above and run it again")
+    case .exited(3) where result.errors.contains { $0.hasSuffix(": no data read") }:
+      return Failure(
+        .sourceFailed, "the dump is empty", hint: "run pg_dump by hand and look at what it prints; nothing was saved")
     case .exited(3) where verb == "backup":
       return Failure(
         .sourceFailed, "\(result.items.count) files could not be read: \(result.items.prefix(5).joined(separator: ", "))",
@@ -217,6 +232,9 @@ struct Repository: Sendable {
 /// restic's standard error: JSON mixed with plain text. Plain lines are passed on; JSON becomes facts.
 final class ResticErrors: Sendable {
   private let state = Mutex<(items: [String], errors: [String])>(([], []))
+  private let watch: Watch?
+
+  init(watch: Watch? = nil) { self.watch = watch }
 
   /// What errors said. Kept short, however many there are: memory must not grow with the data.
   var all: (items: [String], errors: [String]) { state.withLock { $0 } }
@@ -224,9 +242,11 @@ final class ResticErrors: Sendable {
   static let most = 1000
 
   @Sendable func take(_ line: String) {
+    // Masked where it is remembered or logged, not here: a password that is also a JSON key would destroy the message.
     // restic clears its status line with a carriage return before some messages.
     let line = line.trimming(" \r")
     guard !line.isEmpty else { return }
+    if line.contains(" returned error, retrying after ") { watch?.fail() }
     guard let message = ResticMessage(line: line) else {
       // What the dump prints comes through restic, marked with the program restic started: env, which became pg_dump.
       let dump = "subprocess env: "
@@ -248,6 +268,7 @@ final class ResticErrors: Sendable {
   }
 
   private func remember(error: String, item: String? = nil) {
+    let error = Secret.mask(error)
     state.withLock { state in
       if state.errors.count >= Self.most { state.errors.removeFirst() }
       state.errors.append(printable(error))

@@ -24,7 +24,12 @@ struct Commit: Sendable {
         try journal.write(in: exchange.work)
       }
       if !journal.renames.isEmpty { try await rename(journal, exchange) }
-      if let exchange { try finish(journal, exchange) }
+      guard let exchange else { return }
+      do { try finish(journal, exchange) } catch let error as FileError {
+        throw Failure(
+          .unexpected, "the restore is committed, but its files are not all in place yet: \(error)",
+          hint: "mend what the error names and run restore --status, then restore: the next run finishes it first")
+      }
     }.value
   }
 
@@ -86,7 +91,11 @@ struct Commit: Sendable {
         }
         continue
       }
-      if journal.phase == .done { continue }
+      if journal.phase == .done {
+        // A rollback took its tree, or a discard was interrupted: nothing is kept here any more.
+        if undoing, try FileStatus.existing(exchange.tree) == nil { try Tree.remove(exchange.work) }
+        continue
+      }
       if !journal.renames.isEmpty, server == nil {
         throw Failure(
           .refused, "restore \(id) of files and databases is unfinished, and no database is configured",
@@ -120,6 +129,17 @@ struct Commit: Sendable {
     }
   }
 
+  /// The second it is, unless a restore or rollback of that second left something: then the next one.
+  func newID() async throws -> SetID {
+    while true {
+      let id = SetID(Date())
+      let names = try await server?.databases() ?? []
+      let taken = names.contains { name in server!.settings.names.contains { DatabaseName.parse(name, live: $0)?.id == id } }
+      if !taken, try !restores().contains(id) { return id }
+      try await Task.sleep(for: .milliseconds(100))
+    }
+  }
+
   /// The restores that left something on the volume, oldest first.
   private func restores() throws -> [SetID] {
     guard let directory else { return [] }
@@ -141,9 +161,9 @@ struct Commit: Sendable {
   func kept() async throws -> [Kept] {
     var kept: [SetID: Kept] = [:]
     for id in try restores() {
-      guard let exchange = exchange(id), let journal = try Journal.read(in: exchange.work), journal.phase == .done else {
-        continue
-      }
+      guard let exchange = exchange(id), let journal = try Journal.read(in: exchange.work), journal.phase == .done,
+        try FileStatus.existing(exchange.tree) != nil
+      else { continue }
       kept[id, default: Kept(id: id)].files = journal
     }
     if let server {

@@ -52,7 +52,7 @@ struct DatabasePreflight: Sendable {
 
   /// Owners that are missing and cannot be made: what they own goes to POSTGRES_USER.
   func unmakeableOwners() async throws -> Set<String> {
-    let missing = try await missing()
+    let missing = try await missing().filter(\.owns)
     if missing.isEmpty { return [] }
     if try await rolesError() == nil { return [] }
     let names = Set(missing.map(\.name))

@@ -36,11 +36,12 @@ struct Journal: Codable, Equatable, Sendable {
     let live: Identity?
   }
 
+  /// The inode alone: everything lies on one file system, whose device number changes when the volume is mounted again or
+  /// on another node. With it, what was already exchanged would look as if it were not, and be exchanged back.
   struct Identity: Codable, Equatable, Sendable {
-    let device: UInt64
     let inode: UInt64
 
-    init(_ status: FileStatus) { (device, inode) = (status.device, status.inode) }
+    init(_ status: FileStatus) { inode = status.inode }
   }
 
   static let name = "journal.json"

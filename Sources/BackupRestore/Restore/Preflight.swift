@@ -31,7 +31,7 @@ extension Restore {
     let (catalog, sets) = try await listed
     let entry = try catalog.choose(options.choice, host: context.host)
     let record = try await record(of: entry)
-    let plan = try plan(entry, record)
+    var plan = try plan(entry, record, SetID(Date()))
     let roles =
       plan.databases.isEmpty || entry.record == nil
       ? ""
@@ -39,10 +39,12 @@ extension Restore {
         decoding: try await context.sets.read("/roles.sql", of: entry.record!.id, limit: Context.largestRecord), as: UTF8.self)
     let server = plan.databases.isEmpty ? nil : try await Server.connect(configuration.database!, configuration.waits)
     try await server?.lock(plan.databases.map(\.live))
-    let directory = plan.files == nil ? nil : configuration.files?.directory
-    let lock = try await lockDirectory(directory)
-    let commit = Commit(directory: directory, server: server)
+    // The volume is locked also where only databases are restored: finishing an earlier restore may touch it.
+    let directory = configuration.files?.directory
+    let lock = try await lockDirectory(directory, required: plan.files != nil)
+    let commit = Commit(directory: lock == nil ? nil : directory, server: server)
     if !options.dryRun { try await finishEarlier(commit) }
+    plan = try self.plan(entry, record, try await commit.newID())
     let live = try await server?.databases() ?? []
     var problems: [Problem] = []
     if options.dryRun { problems += try await unfinished(commit) }
@@ -51,7 +53,7 @@ extension Restore {
     if let server {
       let check = DatabasePreflight(server: server, plan: plan, live: live, roles: roles, dropSlots: options.dropSlots)
       problems += try await check.problems(clients: found)
-      missing = try await check.unmakeableOwners()
+      if problems.isEmpty { missing = try await check.unmakeableOwners() }
     }
     if let files = plan.files, let directory { problems += try filesProblems(files, directory, plan.paths) }
     try Failure.collect(.refused, problems)
@@ -60,9 +62,10 @@ extension Restore {
       scratch: try Scratch(context.base), lock: lock, catalog: catalog, sets: sets)
   }
 
-  private func lockDirectory(_ directory: String?) async throws -> DirectoryLock? {
+  private func lockDirectory(_ directory: String?, required: Bool) async throws -> DirectoryLock? {
     guard let directory else { return nil }
     guard try FileStatus.existing(FilePath(directory))?.isDirectory == true else {
+      if !required { return nil }
       throw Failure(
         .refused, "\(directory) does not exist or is not a directory",
         hint: "mount the volume there, or restore with --only database")
@@ -70,18 +73,16 @@ extension Restore {
     return try await DirectoryLock.take(directory, waits: configuration.waits)
   }
 
-  /// Whole, not only what this run restores: a restore of files and database is finished by either.
+  /// Whole, also where this run restores files only: the databases' names tell whether an earlier restore was committed.
   private func finishEarlier(_ commit: Commit) async throws {
     var whole = commit
-    if whole.directory == nil, let directory = configuration.files?.directory, whole.server != nil {
-      whole = Commit(directory: directory, server: whole.server)
-    } else if whole.server == nil, let settings = configuration.database, try hasUnfinished(whole) {
-      whole = Commit(directory: whole.directory, server: try await Server.connect(settings, configuration.waits))
+    if commit.server == nil, let settings = configuration.database, try !commit.unfinished().isEmpty {
+      let server = try await Server.connect(settings, configuration.waits)
+      try await server.lock(settings.names)
+      whole = Commit(directory: commit.directory, server: server)
     }
     try await whole.finishInterrupted(undoing: true)
   }
-
-  private func hasUnfinished(_ commit: Commit) throws -> Bool { try !commit.unfinished().isEmpty }
 
   private func unfinished(_ commit: Commit) async throws -> [Problem] {
     try commit.unfinished().map {
@@ -98,9 +99,9 @@ extension Restore {
       "the record of set \(entry.id) is lost: without evidence only the archive's and the tree's completeness can be verified")
     let databases = entry.databases.map { snapshot in
       let archive = snapshot.paths?.first ?? "/"
-      let name = percentDecoded(archive.dropFirst().replacing(".dump", with: "")).map { String(decoding: $0, as: UTF8.self) }
       return DatabasePart(
-        snapshot: snapshot.id, name: name ?? "", archive: archive, bytes: snapshot.summary?.total_bytes_processed ?? 0,
+        snapshot: snapshot.id, name: Dump.databaseName(archive: archive) ?? "", archive: archive,
+        bytes: snapshot.summary?.total_bytes_processed ?? 0,
         pgDump: nil,
         properties: nil, roles: [], evidence: nil)
     }
@@ -112,8 +113,7 @@ extension Restore {
       databases: databases)
   }
 
-  private func plan(_ entry: Catalog.Entry, _ record: Record) throws -> Plan {
-    let id = SetID(Date())
+  private func plan(_ entry: Catalog.Entry, _ record: Record, _ id: SetID) throws -> Plan {
     let wantsFiles = options.only != .database
     let wantsDatabases = options.only != .files
     let files = wantsFiles ? record.files : nil
@@ -191,6 +191,7 @@ extension Restore {
           "\(directory) cannot be written: \(error)", hint: "mount the volume writable, and run as a user that may write to it")
       ]
     }
+    problems += try linkProblems(directory, paths)
     if !options.inPlace {
       let free = try Tree.free(directory)
       let bytes = files.evidence?.bytes ?? 0
@@ -208,6 +209,24 @@ extension Restore {
       problems += try mountProblems(directory, paths)
     }
     return problems + ownerProblems(files, directory)
+  }
+
+  /// `a/b` where `a` is a link would be exchanged somewhere else.
+  private func linkProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
+    var problems: [Problem] = []
+    for path in paths {
+      var parent = FilePath(directory)
+      for component in FilePath(path).components.dropLast() {
+        parent.append(component)
+        if let status = try FileStatus.existing(parent), !status.isDirectory {
+          problems.append(
+            Problem(
+              "\(printable(parent.string)) on the way to \(path) is not a directory", hint: "name in FILES_PATHS where it leads"))
+          break
+        }
+      }
+    }
+    return problems
   }
 
   /// A mount point cannot be exchanged (EBUSY, measured): better said now than after staging.

@@ -99,7 +99,7 @@ public struct Restore: Sendable {
     var text = table.text
     if options.inPlace, plan.files != nil {
       text +=
-        "\nin place: the files are overwritten where they are; until that is done there is no old state to go back to but the set saved first"
+        "\nin place: the live files are removed before the others are restored; there is no old state to go back to but the set saved first"
     }
     if let target = plan.databases.first {
       let bytes = plan.databases.reduce(0) { $0 + ($1.part.properties?.size ?? $1.part.bytes) }

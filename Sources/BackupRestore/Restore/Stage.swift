@@ -175,6 +175,7 @@ extension Restore {
     let exchange = ready.commit.exchange(ready.plan.id)!
     try Tree.makeDirectory(exchange.work)
     try Tree.makeDirectory(exchange.tree)
+    if files.evidence?.entries == 0 { return (FilesEvidence(), []) }
     try await context.files.restore(
       files.snapshot, to: exchange.tree.string, include: ready.plan.paths, total: files.evidence?.bytes, part: "files")
     try await blocking { try giveOwner(below: exchange.tree) }
@@ -187,17 +188,19 @@ extension Restore {
 
   private func giveOwner(below directory: FilePath) throws {
     guard let owner = configuration.files?.owner else { return }
-    try Tree.walk(directory, skipping: Tree.reserved) { path, status in
-      let attributes = FileAttributes(user: owner.user, group: owner.group, mode: status.mode)
-      if status.type == "symlink" { try path.own(attributes) } else { try path.set(attributes) }
-    }
+    try Tree.walk(directory, skipping: Tree.reserved) { try give($0, $1, to: owner) }
+  }
+
+  private func give(_ path: FilePath, _ status: FileStatus, to owner: FilesSettings.Owner) throws {
+    let attributes = FileAttributes(user: owner.user, group: owner.group, mode: status.mode)
+    if status.type == "symlink" { try path.own(attributes) } else { try path.set(attributes) }
   }
 
   // MARK: In place
 
   /// For volumes too full for two copies: what is live is saved as a set first.
   func saveLive(_ ready: Ready) async throws {
-    log.warning("--in-place: the files are overwritten where they are; saving what is live first")
+    log.warning("--in-place: the files are replaced where they are; saving what is live first")
     let backup = Backup(context)
     let server = ready.server
     let saved = try await backup.saveSet(
@@ -207,12 +210,27 @@ extension Restore {
     output(saved.text)
   }
 
+  /// The live files go first: restic's own `--delete` comes after the content, when a full volume has failed already.
   private func overwrite(_ files: FilesPart, _ ready: Ready, _ staged: Staged) async throws -> Staged {
     let directory = FilePath(configuration.files!.directory)
+    let paths = ready.plan.paths
+    try await blocking {
+      let all = paths.isEmpty ? try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) } : []
+      for path in all.map({ directory.appending($0) }) + paths.map({ directory.appending(FilePath($0).components) }) {
+        try Tree.remove(path)
+      }
+    }
+    if files.evidence?.entries == 0 { return staged }
     try await context.files.restore(
-      files.snapshot, to: directory.string, include: ready.plan.paths, total: files.evidence?.bytes, part: "files",
-      deleting: Tree.reserved)
-    if ready.plan.paths.isEmpty { try await blocking { try giveOwner(below: directory) } }
+      files.snapshot, to: directory.string, include: paths, total: files.evidence?.bytes, part: "files")
+    try await blocking {
+      if paths.isEmpty { return try giveOwner(below: directory) }
+      for path in paths.map({ directory.appending(FilePath($0).components) }) {
+        guard let owner = configuration.files?.owner, let status = try FileStatus.existing(path) else { continue }
+        try give(path, status, to: owner)
+        if status.isDirectory { try giveOwner(below: path) }
+      }
+    }
     let (evidence, differences) = try await FilesVerification(
       directory: directory, paths: ready.plan.paths, owner: configuration.files?.owner, evidence: files.evidence
     ).run(context.files, snapshot: files.snapshot)
@@ -240,18 +258,16 @@ extension Repository {
   func dump(_ path: String, of snapshot: String, into descriptor: FileDescriptor) async throws {
     // A descriptor can be written once, so restic itself waits for the lock.
     let retry = ["--retry-lock", "\(waits.lock.components.seconds)s"]
-    _ = try await run(retry + ["dump", snapshot, path], output: .descriptor(descriptor))
+    _ = try await run(["dump"] + retry + [snapshot, path], output: .descriptor(descriptor))
   }
 
-  /// A snapshot's tree below `target`. `deleting` removes there what the snapshot does not hold, but for these names.
-  func restore(
-    _ snapshot: String, to target: String, include: [String], total: Int?, part: String, deleting kept: Set<String>? = nil
-  ) async throws {
-    let watch = Watch(limit: waits.stall)
+  /// A snapshot's tree below `target`.
+  func restore(_ snapshot: String, to target: String, include: [String], total: Int?, part: String) async throws {
+    let watch = watch()
     let meter = Meter(part, watch: watch)
     defer { meter.finish() }
     _ = try await run(
-      Self.restoreArguments(snapshot, to: target, include: include, deleting: kept),
+      Self.restoreArguments(snapshot, to: target, include: include),
       output: .lines { line in
         guard let message = ResticMessage(line: line), message.message_type == "status" else { return }
         meter.update(done: message.bytes_restored ?? 0, total: message.total_bytes ?? total)
@@ -260,15 +276,8 @@ extension Repository {
 
   /// `--verify` reads back every file it wrote; `--sparse` keeps holes. Never `--overwrite if-changed`: after a failed restore
   /// it leaves corrupt files and reports success (measured).
-  static func restoreArguments(_ snapshot: String, to target: String, include: [String], deleting kept: Set<String>?) -> [String]
-  {
-    var arguments = ["restore", snapshot, "--target", target, "--sparse", "--verify", "--overwrite", "always"]
-    arguments += include.flatMap { ["--include", "/" + ResticPattern.escaped($0)] }
-    if let kept {
-      arguments.append("--delete")
-      // restic takes either --include or --exclude; what is not included is not deleted either.
-      if include.isEmpty { arguments += kept.sorted().flatMap { ["--exclude", "/" + $0] } }
-    }
-    return arguments
+  static func restoreArguments(_ snapshot: String, to target: String, include: [String]) -> [String] {
+    ["restore", snapshot, "--target", target, "--sparse", "--verify", "--overwrite", "always"]
+      + include.flatMap { ["--include", "/" + ResticPattern.escaped($0)] }
   }
 }

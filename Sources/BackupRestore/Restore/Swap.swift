@@ -44,7 +44,7 @@ extension Restore {
     try await commit.finishInterrupted(undoing: true)
     let kept = try await commit.kept()
     let previous = try Self.choose(kept, beginning, newestByDefault: true)
-    let id = SetID(Date())
+    let id = try await commit.newID()
     let live = try await server?.databases() ?? []
     let source = previous.files == nil ? nil : commit.exchange(previous.id)
     let journal = Journal(

@@ -19,7 +19,8 @@ struct Catalog: Sendable {
     let accepted: Bool
     /// When a drill last proved it.
     let drilled: String?
-    /// No record of its host exists at all: the records are lost, and the tags of the parts stand in.
+    /// No record, and no older record of its host: either the records are lost, or no backup had ever finished. Its tags stand
+    /// in, and only an operator who names it gets it. With an older record it is a backup that never finished.
     let rebuilt: Bool
 
     var doubted: Bool { record?.tag("doubted") != nil && !accepted }
@@ -34,7 +35,7 @@ struct Catalog: Sendable {
     var mark: String {
       if !gone.isEmpty { return "damaged: a part is gone" }
       if incomplete { return "incomplete: no record" }
-      if rebuilt { return "record lost" }
+      if rebuilt { return "no record: lost, or never finished" }
       if record?.tag("doubted") != nil { return accepted ? "accepted" : "doubted" }
       return ""
     }
@@ -43,7 +44,6 @@ struct Catalog: Sendable {
   init(files: [Snapshot], databases: [Snapshot], sets: [Snapshot]) {
     let partsByID = Dictionary((files + databases).map { ($0.id, $0) }) { first, _ in first }
     let records = sets.filter { $0.tag("kind") == "set" }
-    let hostsWithRecords = Set(records.map { $0.hostname ?? "" })
     let marks = sets.filter { $0.tag("kind") != "set" }
     var entries: [Entry] = []
     var named: Set<String> = []
@@ -80,7 +80,7 @@ struct Catalog: Sendable {
       entries.append(
         Entry(
           id: owner.id, host: owner.host, record: nil, files: parts.files, databases: parts.databases, gone: [], accepted: false,
-          drilled: nil, rebuilt: !hostsWithRecords.contains(owner.host)))
+          drilled: nil, rebuilt: !records.contains { $0.hostname == owner.host && ($0.tag("set") ?? "") < owner.id.text }))
     }
     self.entries = entries.sorted { ($0.id, $0.host) < ($1.id, $1.host) }
     foreign = (files + databases).filter { $0.tag("set").flatMap(SetID.init) == nil }
@@ -102,7 +102,7 @@ struct Catalog: Sendable {
   /// - Throws: `Failure` 22 where the choice is the operator's.
   func choose(_ choice: Choice, host: String) throws -> Entry {
     switch choice {
-    case .named(let beginning): return try named(beginning)
+    case .named(let beginning): return try named(beginning, host: host)
     case .newest: return try newest(among: of(host), host, when: "")
     case .at(let time):
       return try newest(
@@ -110,8 +110,13 @@ struct Catalog: Sendable {
     }
   }
 
-  private func named(_ beginning: String) throws -> Entry {
-    let found = entries.filter { $0.id.text.hasPrefix(beginning) }
+  private func named(_ beginning: String, host: String) throws -> Entry {
+    var found = entries.filter { $0.id.text.hasPrefix(beginning) }
+    // Two hosts that began in the same second, or a part too many: no longer beginning could tell them apart.
+    if Set(found.map(\.id)).count == 1 {
+      let own = found.filter { $0.host == host }
+      found = (own.first { $0.record != nil } ?? own.first).map { [$0] } ?? found
+    }
     if found.count > 1 {
       throw Failure(
         .refused, "\(beginning) is ambiguous: \(found.prefix(4).map { "\($0.id) of \($0.host)" }.joined(separator: ", "))",
@@ -125,7 +130,12 @@ struct Catalog: Sendable {
   }
 
   private func newest(among candidates: [Entry], _ host: String, when: String) throws -> Entry {
-    let restorable = candidates.filter { !$0.incomplete }
+    let restorable = candidates.filter { !$0.incomplete && !$0.rebuilt }
+    if restorable.isEmpty, let rebuilt = candidates.last(where: \.rebuilt) {
+      throw Failure(
+        .refused, "no set of \(host)\(when) has a record: they are lost, or no backup ever finished",
+        hint: "choose by restore --list: restore \(rebuilt.id) takes it without evidence")
+    }
     guard let entry = restorable.last(where: { $0.sound || !$0.gone.isEmpty }) else {
       if let doubted = restorable.last { throw Self.refusal(of: doubted, instead: nil) }
       let others = Set(entries.map(\.host)).subtracting([host])

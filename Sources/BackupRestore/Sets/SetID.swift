@@ -17,7 +17,8 @@ struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
     }
     guard bytes.count == 16, digits else { return nil }
     self.text = text
-    if date == nil { return nil }
+    // The parser takes the 30th of February for a day in March.
+    guard let date, SetID(date).text == text else { return nil }
   }
 
   init(from decoder: any Decoder) throws {

@@ -1,0 +1,180 @@
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// What pg_dump alone loses, and everything that is easily lost with it.
+@Suite struct DatabaseTruths {
+  /// Names as hostile as PostgreSQL allows.
+  static let name = #"Jira "prod" = it's; --x \ ü"#
+
+  static func definition(_ site: Site, owner: String, reader: String) -> String {
+    """
+    CREATE EXTENSION pg_trgm; CREATE EXTENSION hstore; CREATE EXTENSION citext;
+    CREATE SCHEMA "Odd Schema"; CREATE SCHEMA owned AUTHORIZATION "\(owner)";
+    CREATE TYPE mood AS ENUM ('sad', 'ok'); ALTER TYPE mood ADD VALUE 'between' BEFORE 'ok';
+    CREATE DOMAIN positive AS int CHECK (VALUE > 0);
+    CREATE TYPE pair AS (a int, b text);
+    CREATE TABLE "Odd Schema"."Select "" from; --" ("a b" int PRIMARY KEY, "UPPER" text, "quote""d" text);
+    INSERT INTO "Odd Schema"."Select "" from; --" VALUES (1, 'x', E'tab\\t newline\\n quote '' backslash \\\\ \\x01'), (2, NULL, '');
+    CREATE TABLE everything (
+      id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, doubled bigint GENERATED ALWAYS AS (n * 2) STORED, n int, p positive,
+      m money, by bytea, j json, jb jsonb, arr int[][], ts timestamptz, iv interval, f float8, nu numeric, t text, mo mood,
+      co pair, ci citext, hs hstore, u uuid, inet inet, r int4range, bi bit varying(9), x xml, tsv tsvector, oid oid);
+    INSERT INTO everything (n, p, m, by, j, jb, arr, ts, iv, f, nu, t, mo, co, ci, hs, u, inet, r, bi, x, tsv, oid)
+      SELECT g, g, g * 1.5, decode(md5(g::text), 'hex'), '{"b": 1,  "a":2}', '{"b":1}', ARRAY[[g, 1], [2, NULL]],
+        '2020-01-01 00:00:00.000001+02'::timestamptz + g * interval '1 hour', '1 mon 2 days 03:04:05.678', g / 3.0::float8, g / 7.0,
+        E'odd \\u2028 \\x7f ' || chr(g + 32), 'between', ROW(g, 'x,"y'::text)::pair, 'CaSe', 'a=>1', md5(g::text)::uuid, '::1', '[1,5)', B'101',
+        '<a>1</a>', 'a b c', g FROM generate_series(1, 200) g;
+    INSERT INTO everything (n, f, nu, ts) VALUES (-1, 'NaN', 'NaN', 'infinity'), (-2, '-Infinity', 1.0, '-infinity'), (-3, -0.0, 1.00, NULL);
+    CREATE TABLE measured (at date NOT NULL, dropped int, v int) PARTITION BY RANGE (at);
+    ALTER TABLE measured DROP COLUMN dropped;
+    CREATE TABLE measured_1 PARTITION OF measured FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+    CREATE TABLE measured_2 (v int, at date NOT NULL); ALTER TABLE measured ATTACH PARTITION measured_2 DEFAULT;
+    INSERT INTO measured SELECT '2020-01-01'::date + g, g FROM generate_series(1, 1000) g;
+    CREATE TABLE parent (a int); CREATE TABLE child (b int) INHERITS (parent);
+    INSERT INTO parent VALUES (1); INSERT INTO child VALUES (2, 3);
+    CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES; CREATE TABLE empty (a int);
+    CREATE UNLOGGED TABLE unlogged (a int); INSERT INTO unlogged VALUES (1);
+    CREATE TABLE secured (who text); INSERT INTO secured VALUES ('a'), ('b'); ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY own ON secured TO "\(reader)" USING (who = current_user);
+    CREATE MATERIALIZED VIEW seen AS SELECT count(*) FROM everything; CREATE MATERIALIZED VIEW unseen AS SELECT 1 WITH NO DATA;
+    CREATE VIEW looks AS SELECT * FROM everything; CREATE INDEX ON everything USING gin (t gin_trgm_ops);
+    CREATE SEQUENCE down INCREMENT -5 MAXVALUE 1000 START 900; SELECT nextval('down'), nextval('down');
+    CREATE SEQUENCE untouched START 42; SELECT setval('untouched', 77, false);
+    CREATE FUNCTION twice(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 * 2';
+    CREATE FUNCTION tick() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+    CREATE TRIGGER ticks BEFORE INSERT ON empty FOR EACH ROW EXECUTE FUNCTION tick();
+    SELECT lo_from_bytea(4711, decode(repeat('00ff', 5000), 'hex')); COMMENT ON LARGE OBJECT 4711 IS 'large';
+    CREATE TABLE owned.things (a int); ALTER TABLE owned.things OWNER TO "\(owner)";
+    GRANT SELECT ON everything TO "\(reader)" WITH GRANT OPTION; GRANT USAGE ON SCHEMA "Odd Schema" TO PUBLIC;
+    ALTER DEFAULT PRIVILEGES IN SCHEMA owned GRANT SELECT ON TABLES TO "\(reader)";
+    """
+  }
+
+  @Test func aDatabaseWithEveryTruthComesBackTheSame() async throws {
+    let cluster = try await Cluster.shared.value
+    let site = try await Site(cluster: cluster, database: Self.name, files: false)
+    let owner = "Owner 'o\" \(site.root.suffix(6))"
+    let reader = "reader \(site.root.suffix(6))"
+    let quotedOwner = owner.replacing("\"", with: "\"\"")
+    let db = SQL.identifier(site.database)
+    try await cluster.psql(
+      "postgres",
+      """
+      CREATE ROLE "\(quotedOwner)" LOGIN PASSWORD 'x' CONNECTION LIMIT 7; CREATE ROLE "group \(reader)"; CREATE ROLE "\(reader)" NOINHERIT;
+      GRANT "group \(reader)" TO "\(reader)" WITH ADMIN OPTION; ALTER ROLE "\(reader)" SET work_mem = '9MB';
+      COMMENT ON ROLE "\(reader)" IS 'reads';
+      CREATE DATABASE \(db) TEMPLATE template0 OWNER "\(quotedOwner)" ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8';
+      COMMENT ON DATABASE \(db) IS 'it''s "the" one'; ALTER DATABASE \(db) CONNECTION LIMIT 55;
+      ALTER DATABASE \(db) SET search_path = "$user", public, 'Odd Schema'; ALTER DATABASE \(db) SET work_mem = '7MB';
+      ALTER DATABASE \(db) SET my.setting = 'a = ''b'''; ALTER ROLE "\(reader)" IN DATABASE \(db) SET statement_timeout = '5min';
+      REVOKE ALL ON DATABASE \(db) FROM PUBLIC; GRANT CONNECT, TEMP ON DATABASE \(db) TO "\(reader)" WITH GRANT OPTION;
+      """)
+    _ = try await site.sql(
+      "SET search_path = public; " + Self.definition(site, owner: quotedOwner, reader: reader))
+    let schema = try await cluster.schema(site.database)
+    let roles = try await Self.roles(cluster, like: String(site.root.suffix(6)))
+    let hashes = try await Self.hashes(site)
+    #expect(try await site.run("init").code == 0)
+    let saved = try await site.run("backup")
+    #expect(saved.code == 0, "\(saved.errors)")
+
+    // Everything is lost, the roles too.
+    try await cluster.psql(
+      "postgres",
+      "DROP DATABASE \(db); DROP ROLE \"\(reader)\"; DROP ROLE \"group \(reader)\"; DROP ROLE \"\(quotedOwner)\"")
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0, "\(restored.errors)")
+    expectSame(schema, try await cluster.schema(site.database))
+    #expect(try await Self.roles(cluster, like: String(site.root.suffix(6))) == roles)
+    #expect(try await Self.hashes(site) == hashes)
+
+    // And once more, over the live one, with the roles there.
+    let again = try await site.run("restore")
+    #expect(again.code == 0, "\(again.errors)")
+    expectSame(schema, try await cluster.schema(site.database))
+    #expect(try await site.databases().count == 2, "live and previous")
+  }
+
+  /// Attributes, settings, comments and memberships, without passwords' salt.
+  static func roles(_ cluster: Cluster, like part: String) async throws -> String {
+    try await cluster.psql(
+      "postgres",
+      """
+      SELECT r.*, a.rolpassword, shobj_description(a.oid, 'pg_authid'), (SELECT string_agg(p.rolname || m.admin_option, ',')
+        FROM pg_auth_members m JOIN pg_roles p ON p.oid = m.roleid WHERE m.member = a.oid)
+      FROM pg_authid a JOIN (SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolconnlimit, rolconfig
+        FROM pg_roles) r USING (rolname) WHERE rolname LIKE '%\(part)%' ORDER BY 1
+      """
+    ).output
+  }
+
+  /// Every table's rows by PostgreSQL itself, independent of the evidence's own query.
+  static func hashes(_ site: Site) async throws -> String {
+    let tables = try await site.sql(
+      """
+      SELECT format('SELECT %L, count(*), md5(string_agg(t::text, E''\\n'' ORDER BY t::text COLLATE "C")) FROM %I.%I t;', c.oid::regclass, n.nspname, c.relname)
+      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'p', 'm') AND c.relispopulated AND n.nspname !~ '^pg_|^information_schema' ORDER BY n.nspname, c.relname
+      """)
+    return try await site.sql(
+      tables + "\nSELECT loid, md5(string_agg(data, '' ORDER BY pageno)) FROM pg_largeobject GROUP BY 1;"
+        + "SELECT last_value, is_called FROM public.down; SELECT last_value, is_called FROM public.untouched")
+  }
+
+  @Test func anEmptyDatabaseComesBack() async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value, files: false)
+    try await site.createDatabase()
+    try await site.run("init")
+    #expect(try await site.run("backup").code == 0)
+    try await site.cluster!.psql("postgres", "DROP DATABASE \(site.database)")
+    #expect(try await site.run("restore").code == 0)
+    #expect(try await site.databases() == [site.database])
+  }
+
+  @Test(arguments: [#"p'a"s:s\w=o r;d$HOME`x`%41@/ü☃"#, " leading and trailing "])
+  func aPasswordWithEveryOddCharacterWorks(_ password: String) async throws {
+    let cluster = try await Cluster.shared.value
+    let user = "odd user \(UInt32.random(in: 0...UInt32.max))"
+    try await cluster.psql(
+      "postgres", "CREATE ROLE \(SQL.identifier(user)) LOGIN CREATEDB PASSWORD \(SQL.literal(password))")
+    let site = try await Site(
+      cluster: cluster, files: false,
+      settings: ["POSTGRES_USER": user, "POSTGRES_PASSWORD": password, "RESTIC_PASSWORD": password])
+    try await cluster.psql("postgres", "CREATE DATABASE \(site.database) OWNER \(SQL.identifier(user))")
+    _ = try await site.sql("SET ROLE \(SQL.identifier(user)); CREATE TABLE public.t AS SELECT 1 AS a")
+    let initialised = try await site.run("init")
+    #expect(initialised.code == 0)
+    let saved = try await site.run("backup")
+    #expect(saved.code == 0, "\(saved.errors)")
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0, "\(restored.errors)")
+    for text in [initialised, saved, restored].flatMap({ [$0.output, $0.errors] }) {
+      #expect(!text.contains(password.trimming(" ")))
+    }
+  }
+
+  @Test func severalDatabasesAreSwappedTogether() async throws {
+    let cluster = try await Cluster.shared.value
+    let first = "multi_a_\(UInt32.random(in: 0...UInt32.max))"
+    let second = "multi, b \(first)"
+    let site = try await Site(cluster: cluster, database: first, files: false)
+    // A comma separates names, so the second one cannot have it.
+    let other = second.replacing(",", with: "")
+    for name in [first, other] {
+      try await cluster.psql("postgres", "CREATE DATABASE \(SQL.identifier(name))")
+      try await cluster.psql(name, "CREATE TABLE t AS SELECT \(SQL.literal(name))::text AS name")
+    }
+    let both = ["POSTGRES_DB": "\(first), \(other)"]
+    try await site.run("init", with: both)
+    #expect(try await site.run("backup", with: both).code == 0)
+    for name in [first, other] { try await cluster.psql(name, "DROP TABLE t") }
+    let restored = try await site.run("restore", with: both)
+    #expect(restored.code == 0, "\(restored.errors)")
+    for name in [first, other] { #expect(try await cluster.psql(name, "SELECT name FROM t").output == name + "\n") }
+    // One name alone of a set that holds two.
+    #expect(try await site.run("restore", with: ["POSTGRES_DB": other]).code == 0)
+    #expect(try await site.run("restore", with: ["POSTGRES_DB": "neither, \(other)"]).code == 22)
+  }
+}

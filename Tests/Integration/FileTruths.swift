@@ -1,0 +1,188 @@
+import Foundation
+import Glibc
+import Support
+import SystemPackage
+import Testing
+
+@testable import BackupRestore
+
+@Suite struct FileTruths {
+  /// Everything a tree can hold that is easily lost.
+  static let tree = #"""
+    mkdir -p empty deep/er/est "with space" $'new\nline' 'many'; echo content > plain; echo x > "with space/-dash"; echo y > $'new\nline/\xff\xfe'
+    echo z > $'invalid\xff'; echo s > '*star[1]?\x'; : > zero; truncate -s 30M sparse; printf end >> sparse
+    ln -s plain link; ln -s /nowhere/at/all dangling; ln plain hard-1; ln plain deep/hard-2; mkfifo pipe
+    head -c 100000 /dev/urandom > random; setfattr -n user.note -v "a value" plain; setfattr -n user.dir -v d empty
+    chmod 4755 plain; chmod 1777 empty; chmod 2750 deep; chmod 000 random; chmod 400 zero
+    chown 901:902 plain deep/er; chown -h 903:904 link; touch -d '2001-02-03 04:05:06.123456789Z' random deep; touch -h -d '1999-01-01Z' link
+    mkdir .backup-restore lost+found; echo ours > .backup-restore/x; echo lost > lost+found/y
+    """#
+
+  static func site(_ settings: [String: String] = [:]) async throws -> Site {
+    let site = try await Site(settings: settings)
+    try await site.run("init")
+    return site
+  }
+
+  @Test func aTreeWithEveryTruthComesBackTheSame() async throws {
+    let site = try await Self.site()
+    try await site.script(Self.tree + "\nchmod 751 .; chown 905:906 .")
+    let before = try await fingerprint(site.files)
+    let saved = try await site.run("backup")
+    #expect(saved.code == 0, "\(saved.errors)")
+    #expect(try await site.restic("files", ["ls", "latest"]).output.contains("/lost+found") == false)
+    try await site.script("rm -rf plain deep many *star* sparse; echo changed > zero; echo new > added; chmod 700 .; chown 0:0 .")
+    let changed = try await fingerprint(site.files)
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0, "\(restored.errors)")
+    #expect(try await fingerprint(site.files) == before)
+    let root = try FilePath(site.files).status()
+    #expect(root.attributes == FileAttributes(user: 905, group: 906, mode: 0o751))
+    // What is not ours to touch is still there.
+    #expect(try String(contentsOfFile: site.files + "/lost+found/y", encoding: .utf8) == "lost\n")
+    #expect(try await Shell.script("stat -c %b sparse", in: site.files).trimming("\n").count < 4, "the holes are holes again")
+    // And back.
+    let back = try await site.run("restore", ["--rollback"])
+    #expect(back.code == 0, "\(back.errors)")
+    #expect(try await fingerprint(site.files) == changed)
+    #expect(try FilePath(site.files).status().attributes == FileAttributes(user: 0, group: 0, mode: 0o700))
+    // Rolling back the rollback brings the restored state again.
+    #expect(try await site.run("restore", ["--rollback"]).code == 0)
+    #expect(try await fingerprint(site.files) == before)
+  }
+
+  @Test func twentyThousandSmallFilesComeBack() async throws {
+    let site = try await Self.site()
+    try await site.script("for d in $(seq 1 20); do mkdir d$d; for i in $(seq 1 1000); do echo $d.$i > d$d/$i; done; done")
+    let before = try await fingerprint(site.files)
+    #expect(try await site.run("backup").output.contains("20,000 files"))
+    try await site.script("rm -rf d1 d2")
+    #expect(try await site.run("restore").code == 0)
+    #expect(try await fingerprint(site.files) == before)
+  }
+
+  @Test func onlyTheNamedPathsAreSavedAndReplaced() async throws {
+    let site = try await Self.site(["FILES_PATHS": "data,git/repositories"])
+    try await site.script(
+      "mkdir -p data git/repositories git/other; echo 1 > data/a; echo 2 > git/repositories/r; echo 3 > git/other/o; echo 4 > top"
+    )
+    #expect(try await site.run("backup").code == 0)
+    try await site.script("echo changed > data/a; rm -r git/repositories; echo changed > git/other/o; echo changed > top")
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0, "\(restored.errors)")
+    #expect(try await Shell.script("cat data/a git/repositories/r git/other/o top", in: site.files) == "1\n2\nchanged\nchanged\n")
+    // One of the two alone.
+    try await site.script("echo again > data/a; echo again > git/repositories/r")
+    #expect(try await site.run("restore", with: ["FILES_PATHS": "git/repositories"]).code == 0)
+    #expect(try await Shell.script("cat data/a git/repositories/r", in: site.files) == "again\n2\n")
+    #expect(try await site.run("restore", with: ["FILES_PATHS": "elsewhere"]).code == 22)
+  }
+
+  @Test func aMountPointIsRestoredChildByChild() async throws {
+    let site = try await Self.site()
+    try await Shell.check("mount", ["-t", "tmpfs", "-o", "size=64m", "tmpfs", site.files])
+    defer { umount2(site.files, Int32(MNT_DETACH)) }
+    try await site.script("mkdir a; echo 1 > a/one; echo 2 > two")
+    #expect(try await site.run("backup").code == 0)
+    try await site.script("rm -r a; echo changed > two; echo 3 > three")
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0, "\(restored.errors)")
+    #expect(try await Shell.script("ls; cat a/one two", in: site.files) == "a\ntwo\n1\n2\n")
+    // A mount below cannot be exchanged, and is found out before anything is staged.
+    try await Shell.check("mount", ["-t", "tmpfs", "tmpfs", site.files + "/a"])
+    defer { umount2(site.files + "/a", Int32(MNT_DETACH)) }
+    let refused = try await site.run("restore")
+    #expect(refused.code == 22)
+    #expect(refused.errors.contains("mount point"))
+    #expect(try await site.run("restore", with: ["FILES_PATHS": "two"]).code == 0)
+  }
+
+  @Test func aVolumeWithoutRoomIsRefusedAndInPlaceGoesOn() async throws {
+    let site = try await Self.site()
+    try await Shell.check("mount", ["-t", "tmpfs", "-o", "size=30m", "tmpfs", site.files])
+    defer { umount2(site.files, Int32(MNT_DETACH)) }
+    try await site.script(
+      "head -c 20000000 /dev/urandom > big; echo 1 > small; mkdir .backup-restore lost+found; echo keep > lost+found/k")
+    #expect(try await site.run("backup").code == 0)
+    try await site.script("echo broken > big; head -c 22000000 /dev/urandom > grown; echo 2 > small")
+    let before = try await fingerprint(site.files)
+    let refused = try await site.run("restore")
+    #expect(refused.code == 22)
+    #expect(refused.errors.contains("--in-place"))
+    #expect(try await fingerprint(site.files) == before)
+    let sets = try await site.sets()
+    let restored = try await site.run("restore", [sets[0], "--in-place"])
+    #expect(restored.code == 0, "\(restored.errors)")
+    #expect(
+      try await Shell.script("ls; cat small lost+found/k; stat -c %s big", in: site.files)
+        == "big\nlost+found\nsmall\n1\nkeep\n20000000\n")
+    // What was live was saved first.
+    #expect(try await site.sets().count == 2)
+  }
+
+  @Test func filesGetTheOwnerThatIsAskedFor() async throws {
+    let site = try await Self.site()
+    try await site.script("echo 1 > a; ln -s a l; mkdir d; chown 901:901 a d; chmod 4750 a")
+    try await site.run("backup")
+    try await site.script("rm a")
+    let restored = try await site.run("restore", with: ["FILES_OWNER": "1234:5678"])
+    #expect(restored.code == 0, "\(restored.errors)")
+    let owned = try await Shell.script("stat -c '%u:%g:%a' a l d | sort -u", in: site.files)
+    #expect(owned == "1234:5678:4750\n1234:5678:755\n1234:5678:777\n")
+  }
+
+  @Test func withoutTheRightsToSetOwnersItIsRefusedWithTheWaysOut() async throws {
+    let site = try await Self.site()
+    try await site.script("echo 1 > a; chown 901:901 a")
+    try await site.run("backup")
+    try await Shell.check("chown", ["-R", "4242:4242", site.root])
+    let own = ["setpriv", "--reuid=4242", "--regid=4242", "--clear-groups", "--", "env"]
+    func unprivileged(_ extra: [String] = []) async throws -> Shell.Result {
+      let arguments = own.dropFirst() + site.settings.map { "\($0.key)=\($0.value)" } + extra + [Site.products + "/restore"]
+      return try await Shell.run(own[0], Array(arguments), check: false)
+    }
+    let refused = try await unprivileged()
+    #expect(refused.code == 22)
+    #expect(refused.errors.contains("FILES_OWNER=4242:4242") && refused.errors.contains("CHOWN"))
+    let restored = try await unprivileged(["FILES_OWNER=4242:4242"])
+    #expect(restored.code == 0, "\(restored.errors)")
+  }
+
+  @Test func unreadableFilesFailTheBackupUnlessTheyAreAllowed() async throws {
+    let site = try await Self.site()
+    // An immutable way to be unreadable for root too: a directory on a file system that answers EIO is not at hand, so the
+    // toolkit runs as a user who may not read.
+    try await site.script("echo 1 > readable; echo 2 > secret; chmod 600 secret")
+    try await Shell.check("chown", ["-R", "4242:4242", site.root + "/tmp", site.root + "/repository", site.root + "/cache"])
+    try await Shell.check("chmod", ["755", site.root, site.files])
+    func backup(_ extra: [String] = []) async throws -> Shell.Result {
+      let arguments =
+        ["--reuid=4242", "--regid=4242", "--clear-groups", "--", "env"] + site.settings.map { "\($0.key)=\($0.value)" } + extra
+        + [Site.products + "/backup"]
+      return try await Shell.run("setpriv", arguments, check: false)
+    }
+    let failed = try await backup()
+    #expect(failed.code == 20)
+    #expect(failed.errors.contains("secret") && failed.errors.contains("FILES_ALLOW_UNREADABLE"))
+    #expect(try await site.sets().isEmpty)
+    let partial = try await backup(["FILES_ALLOW_UNREADABLE=true"])
+    #expect(partial.code == 3)
+    #expect(partial.errors.contains("secret"))
+    #expect(try await site.sets().count == 1)
+  }
+
+  @Test func filesThatChangeOrDisappearWhileTheyAreReadDoNotFailTheBackup() async throws {
+    let site = try await Self.site()
+    try await site.script("mkdir d; for i in $(seq 1 4000); do head -c 8000 /dev/urandom > d/$i; done")
+    let churn = Task {
+      for _ in 0..<40 {
+        _ = try? await Shell.script("rm -f d/$((RANDOM % 4000)) d/2*; echo new > d/$RANDOM; date >> d/1", in: site.files)
+      }
+    }
+    let saved = try await site.run("backup")
+    #expect(saved.code == 0, "\(saved.errors)")
+    _ = await churn.result
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0, "\(restored.errors)")
+  }
+}

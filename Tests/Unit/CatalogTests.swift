@@ -1,0 +1,152 @@
+import FoundationEssentials
+import Testing
+
+@testable import BackupRestore
+
+@Suite struct CatalogTests {
+  /// One day's set: files, one database and its record.
+  struct Day {
+    var day: Int
+    var host = "app"
+    var tags: [String] = []
+    var record = true
+    var files = true
+    var database = true
+
+    var id: SetID { .day(day) }
+    func name(_ kind: String) -> String { "\(kind)\(day)\(host == "app" ? "" : host)" }
+  }
+
+  static func catalog(_ days: [Day], marks: [Snapshot] = [], foreign: [Snapshot] = []) -> Catalog {
+    let part = { (day: Day, kind: String) in snapshot(day.name(kind), host: day.host, ["set=\(day.id)", "kind=\(kind)"]) }
+    return Catalog(
+      files: foreign + days.filter(\.files).map { part($0, "f") }, databases: days.filter(\.database).map { part($0, "d") },
+      sets: marks
+        + days.filter(\.record).map {
+          snapshot(
+            $0.name("r"), host: $0.host,
+            ["kind=set", "set=\($0.id)", "files=\($0.name("f"))", "database=\($0.name("d"))"] + $0.tags)
+        })
+  }
+
+  func refusal(_ catalog: Catalog, _ choice: Catalog.Choice, host: String = "app") -> String {
+    let failure = failure { _ = try catalog.choose(choice, host: host) }
+    #expect(failure == nil || failure?.status == .refused)
+    return failure?.description ?? "nothing was refused"
+  }
+
+  // MARK: Choosing
+
+  @Test func theNewestSetOfTheOwnHostIsChosen() throws {
+    let catalog = Self.catalog([Day(day: 2), Day(day: 3, host: "other"), Day(day: 1)])
+    let entry = try catalog.choose(.newest, host: "app")
+    #expect(entry.id == .day(2))
+    #expect(entry.parts.map(\.id) == ["f2", "d2"])
+    #expect(entry.record?.id == "r2")
+    #expect(entry.sound)
+    #expect(entry.mark == "")
+  }
+
+  @Test func aUniqueBeginningNamesASetOfAnyHost() throws {
+    let catalog = Self.catalog([Day(day: 1), Day(day: 2), Day(day: 13, host: "other")])
+    #expect(try catalog.choose(.named("20260102"), host: "app").id == .day(2))
+    #expect(try catalog.choose(.named("2026011"), host: "app").host == "other")
+    #expect(refusal(catalog, .named("202601")).contains("202601 is ambiguous: 20260101T230000Z of app"))
+    #expect(refusal(catalog, .named("2025\u{1B}[2J")).contains("there is no set 2025\\u{1B}[2J"))
+  }
+
+  @Test func theSameSecondOnTwoHostsMeansTheOwn() throws {
+    let catalog = Self.catalog([Day(day: 1), Day(day: 1, host: "other"), Day(day: 2)])
+    #expect(try catalog.choose(.named("20260101"), host: "other").host == "other")
+    #expect(try catalog.choose(.named("20260101T230000Z"), host: "app").host == "app")
+    #expect(refusal(catalog, .named("20260101"), host: "third").contains("is ambiguous"))
+  }
+
+  @Test func atATimeMeansTheNewestAtOrBeforeIt() throws {
+    let catalog = Self.catalog([Day(day: 1), Day(day: 2), Day(day: 3, tags: ["doubted=yes"])])
+    let second = try #require(SetID.day(2).date)
+    #expect(try catalog.choose(.at(second), host: "app").id == .day(2))
+    #expect(try catalog.choose(.at(second.addingTimeInterval(-1)), host: "app").id == .day(1))
+    #expect(
+      refusal(catalog, .at(second.addingTimeInterval(-90000))).contains(
+        "there is no complete set of app at or before 2026-01-01T22:00:00Z"))
+    #expect(refusal(catalog, .at(second.addingTimeInterval(90000))).contains("is doubted"))
+  }
+
+  @Test func aDoubtedNewestSetIsRefusedNamingBoth() throws {
+    let catalog = Self.catalog([Day(day: 1), Day(day: 2, tags: ["doubted=yes"])])
+    let text = refusal(catalog, .newest)
+    #expect(text.contains("the newest set 20260102T230000Z is doubted"))
+    #expect(text.contains("restore 20260101T230000Z or restore 20260102T230000Z"))
+    #expect(try catalog.choose(.named("20260102"), host: "app").doubted)
+    #expect(catalog.lastSound("app")?.id == .day(1))
+  }
+
+  @Test func onlyDoubtedSetsAreRefusedToo() {
+    #expect(refusal(Self.catalog([Day(day: 1, tags: ["doubted=yes"])]), .newest).contains("there is no undoubted one"))
+  }
+
+  @Test func anAcceptedSetIsTrustedAgain() throws {
+    let accept = snapshot("m", ["kind=accept", "set=\(SetID.day(2))"])
+    let days = [Day(day: 1), Day(day: 2, tags: ["doubted=yes"])]
+    let entry = try Self.catalog(days, marks: [accept]).choose(.newest, host: "app")
+    #expect(entry.id == .day(2))
+    #expect(entry.mark == "accepted")
+    let foreignAccept = snapshot("m", host: "other", ["kind=accept", "set=\(SetID.day(2))"])
+    #expect(refusal(Self.catalog(days, marks: [foreignAccept]), .newest).contains("is doubted"))
+  }
+
+  @Test func aDoubtedSetOlderThanTheNewestSoundOneIsNoObstacle() throws {
+    let catalog = Self.catalog([Day(day: 1, tags: ["doubted=yes"]), Day(day: 2)])
+    #expect(try catalog.choose(.newest, host: "app").id == .day(2))
+  }
+
+  @Test func aDamagedNewestSetIsRefusedAndNeverSteppedOver() {
+    let catalog = Self.catalog([Day(day: 1), Day(day: 2, database: false)])
+    #expect(refusal(catalog, .newest).contains("set 20260102T230000Z is damaged: its part d2 is gone"))
+    #expect(refusal(catalog, .named("20260102")).contains("is damaged"))
+    #expect(catalog.entries.last?.mark == "damaged: a part is gone")
+    #expect(catalog.lastSound("app")?.id == .day(1))
+  }
+
+  @Test func anIncompleteSetIsSteppedOverAndRefusedByName() throws {
+    let catalog = Self.catalog([Day(day: 1), Day(day: 2, record: false)])
+    #expect(try catalog.choose(.newest, host: "app").id == .day(1))
+    #expect(refusal(catalog, .named("20260102")).contains("is incomplete: it has no record"))
+    #expect(catalog.entries.last?.mark == "incomplete: no record")
+  }
+
+  @Test func setsAreRebuiltFromTagsWhenTheRecordsOfTheirHostAreLostAndTakenByNameOnly() throws {
+    let lost = [Day(day: 1, record: false), Day(day: 2, record: false), Day(day: 3, host: "other")]
+    let catalog = Self.catalog(lost)
+    #expect(refusal(catalog, .newest).contains("no set of app has a record"))
+    let entry = try catalog.choose(.named("20260102"), host: "app")
+    #expect(entry.rebuilt)
+    #expect(entry.mark == "no record: lost, or never finished")
+    #expect(entry.parts.map(\.id) == ["f2", "d2"])
+    #expect(catalog.lastSound("app") == nil)
+    // The next night's record does not take them away.
+    let next = Self.catalog(lost + [Day(day: 4)])
+    #expect(try next.choose(.named("20260101"), host: "app").rebuilt)
+    #expect(try next.choose(.newest, host: "app").id == .day(4))
+  }
+
+  @Test func otherHostsAreNamedWhereTheOwnHasNothing() {
+    #expect(refusal(Self.catalog([Day(day: 1, host: "other")]), .newest).contains("there are sets of other: set RESTIC_HOST"))
+    #expect(refusal(Self.catalog([]), .newest).contains("run backup first"))
+  }
+
+  @Test func foreignAndMalformedSnapshotsAreNoSets() {
+    let foreign = [snapshot("x", ["daily"]), snapshot("y", ["set=yesterday"]), snapshot("z", ["set=20260230T000000Z"])]
+    let records = [snapshot("b", ["kind=set"]), snapshot("c", ["kind=set", "set=never"])]
+    let catalog = Self.catalog([], marks: records, foreign: foreign)
+    #expect(catalog.entries.isEmpty)
+    #expect(catalog.foreign.map(\.id) == ["x", "y", "z"])
+  }
+
+  @Test func theNewestDrillIsKnown() throws {
+    let drill = { (id: String, time: String) in snapshot(id, ["kind=drill", "set=\(SetID.day(1))"], time: time) }
+    let marks = [drill("a", "2026-02-02T00:00:00Z"), drill("b", "2026-02-01T00:00:00Z")]
+    #expect(Self.catalog([Day(day: 1)], marks: marks).entries.first?.drilled == "2026-02-02T00:00:00Z")
+  }
+}

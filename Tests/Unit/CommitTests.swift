@@ -1,0 +1,121 @@
+import SystemPackage
+import Testing
+
+@testable import BackupRestore
+
+/// Files alone: no server is needed, and the journal is the commit point.
+@Suite struct CommitTests {
+  static let old = ["a": "old", "goes": "old"]
+  static let new = ["a": "new", "comes/x": "new"]
+
+  func commit(_ volume: Volume) -> Commit { Commit(directory: volume.directory.string, server: nil) }
+
+  func journal(_ volume: Volume, renames: [Server.Rename] = [], root: FileAttributes? = nil) throws -> Journal {
+    Journal(
+      id: .day(2), set: .day(1), rollbackOf: nil, phase: .ready, renames: renames, paths: [],
+      entries: try volume.exchange.entries(from: volume.exchange.tree, paths: []), root: root, rootBefore: nil)
+  }
+
+  @Test func aCommitExchangesAndKeepsThePreviousState() async throws {
+    let volume = try Volume(Self.old, staged: Self.new)
+    let status = try volume.directory.status()
+    try await commit(volume).run(
+      try journal(volume, root: FileAttributes(user: status.user, group: status.group, mode: 0o2750)))
+    #expect(try volume.live() == Self.new)
+    #expect(try volume.aside() == Self.old)
+    #expect(try volume.directory.status().mode == 0o2750)
+    let kept = try await commit(volume).kept()
+    #expect(kept.map(\.id) == [.day(2)])
+    #expect(kept.first?.files?.phase == .done)
+    #expect(try commit(volume).unfinished() == [])
+  }
+
+  @Test(arguments: 0...4, [true, false]) func anInterruptedCommitIsFinishedByEither(done: Int, undoing: Bool) async throws {
+    let volume = try Volume(Self.old, staged: Self.new)
+    let journal = try journal(volume)
+    try journal.write(in: volume.exchange.work)
+    try volume.exchange.apply(Array(journal.entries.prefix(done)))
+    #expect(try commit(volume).unfinished() == [.day(2)])
+    #expect(try await commit(volume).kept() == [])
+    try await commit(volume).finishInterrupted(undoing: undoing)
+    #expect(try volume.live() == Self.new)
+    #expect(try volume.aside() == Self.old)
+    #expect(try Journal.read(in: volume.exchange.work)?.phase == .done)
+  }
+
+  @Test func stagingWithoutAJournalIsRemovedByARestoreOnly() async throws {
+    let volume = try Volume(Self.old, staged: Self.new)
+    try await commit(volume).finishInterrupted(undoing: false)
+    #expect(try volume.aside() == Self.new)
+    try await commit(volume).finishInterrupted(undoing: true)
+    #expect(try FileStatus.existing(volume.exchange.work) == nil)
+    #expect(try volume.live() == Self.old)
+  }
+
+  @Test func anInterruptedRestoreWithDatabasesIsNotFinishedWithoutThem() async throws {
+    let volume = try Volume(Self.old, staged: Self.new)
+    try journal(volume, renames: [.init(from: "s", to: "app")]).write(in: volume.exchange.work)
+    await #expect(throws: Failure.self) { try await commit(volume).finishInterrupted(undoing: true) }
+    #expect(try volume.live() == Self.old)
+    #expect(try volume.aside() == Self.new)
+  }
+
+  func rollback(_ volume: Volume, of origin: SetID, as id: SetID) throws -> Journal {
+    let source = Volume.exchange(volume.directory, origin, true)
+    return Journal(
+      id: id, set: nil, rollbackOf: origin, phase: .ready, renames: [], paths: [],
+      entries: try source.entries(from: source.tree, paths: []), root: nil, rootBefore: nil)
+  }
+
+  @Test func aRollbackCanItselfBeRolledBack() async throws {
+    let volume = try Volume(Self.old, staged: Self.new)
+    try await commit(volume).run(try journal(volume))
+    try await commit(volume).run(try rollback(volume, of: .day(2), as: .day(3)))
+    #expect(try volume.live() == Self.old)
+    #expect(try await commit(volume).kept().map(\.id) == [.day(3)])
+    #expect(try FileStatus.existing(volume.exchange.work) == nil)
+    try await commit(volume).run(try rollback(volume, of: .day(3), as: .day(4)))
+    #expect(try volume.live() == Self.new)
+    #expect(try await commit(volume).kept().map(\.id) == [.day(4)])
+  }
+
+  /// Killed after the tree moved, after some entries, or just before the restore it takes back is removed.
+  @Test(arguments: [0, 1, 3, nil]) func anInterruptedRollbackIsFinished(_ done: Int?) async throws {
+    let volume = try Volume(Self.old, staged: Self.new)
+    try await commit(volume).run(try journal(volume))
+    var rollback = try rollback(volume, of: .day(2), as: .day(3))
+    let back = Volume.exchange(volume.directory, .day(3), true)
+    try Tree.makeDirectory(back.work)
+    try rollback.write(in: back.work)
+    try Tree.rename(volume.exchange.tree, back.tree)
+    try back.apply(Array(rollback.entries.prefix(done ?? rollback.entries.count)))
+    if done == nil {
+      rollback.phase = .done
+      try rollback.write(in: back.work)
+      #expect(try await commit(volume).kept().map(\.id) == [.day(3)])
+    }
+    try await commit(volume).finishInterrupted(undoing: true)
+    #expect(try volume.live() == Self.old)
+    #expect(try Volume.state(back.tree) == Self.new)
+    #expect(try await commit(volume).kept().map(\.id) == [.day(3)])
+    #expect(try FileStatus.existing(volume.exchange.work) == nil)
+  }
+
+  @Test func discardingRemovesOnlyWhatIsNamed() async throws {
+    let volume = try Volume(Self.old, staged: Self.new)
+    try await commit(volume).run(try journal(volume))
+    let kept = try #require(try await commit(volume).kept().first)
+    try await commit(volume).discard(kept)
+    #expect(try FileStatus.existing(volume.exchange.work) == nil)
+    #expect(try await commit(volume).kept() == [])
+    #expect(try volume.live() == Self.new)
+  }
+
+  @Test func withoutFilesThereIsNothingToFinish() async throws {
+    let commit = Commit(directory: nil, server: nil)
+    #expect(try commit.unfinished() == [])
+    #expect(try await commit.kept() == [])
+    let directory = try Temporary()
+    #expect(try Commit(directory: directory.path.string, server: nil).unfinished() == [])
+  }
+}

@@ -1,0 +1,65 @@
+import FoundationEssentials
+import SystemPackage
+import Testing
+
+@testable import BackupRestore
+
+@Suite struct JournalTests {
+  static func journal(entries: [Journal.Entry] = [], phase: Journal.Phase = .ready) -> Journal {
+    Journal(
+      id: .day(2), set: .day(1), rollbackOf: nil, phase: phase, renames: [.init(from: "a", to: "b")], paths: ["x"],
+      entries: entries, root: FileAttributes(user: 1, group: 2, mode: 0o2750), rootBefore: nil)
+  }
+
+  @Test func aJournalSurvivesItsRoundTrip() throws {
+    let directory = try Temporary()
+    let identity = Journal.Identity(try directory.path.status())
+    var journal = Self.journal(entries: [.init(path: "%FF%0A/b", staged: identity, live: nil)])
+    try journal.write(in: directory.path)
+    #expect(try Journal.read(in: directory.path) == journal)
+    journal.phase = .done
+    try journal.write(in: directory.path)
+    #expect(try Journal.read(in: directory.path)?.phase == .done)
+    #expect(try Tree.entries(directory.path).map(\.string) == [Journal.name])
+  }
+
+  @Test func whereThereIsNoJournalThereIsNone() throws {
+    let directory = try Temporary()
+    #expect(try Journal.read(in: directory.path) == nil)
+    #expect(try Journal.read(in: directory.path.appending("nowhere")) == nil)
+  }
+
+  @Test func anEmptyJournalIsRefused() throws {
+    let directory = try Temporary()
+    _ = try directory.file("", Journal.name)
+    let failure = failure { _ = try Journal.read(in: directory.path) }
+    #expect(failure?.status == .refused)
+    #expect(failure?.problems.first?.fact.contains("journal.json cannot be read") == true)
+  }
+
+  @Test(arguments: [
+    (Set<String>(), [Server.Rename(from: "s", to: "app")]),
+    (Set(["app"]), [Server.Rename(from: "app", to: "p"), Server.Rename(from: "s", to: "app")]),
+  ]) func theLastRenameIsTheDecisiveOne(live: Set<String>, renames: [Server.Rename]) {
+    #expect(Restore.renames(from: "s", to: "app", keeping: "p", live: live) == renames)
+  }
+
+  static let kept = [Commit.Kept(id: .day(1)), Commit.Kept(id: .day(2)), Commit.Kept(id: .day(12))]
+
+  @Test func aRollbackTakesTheNewestOrTheNamedOne() throws {
+    #expect(try Restore.choose(Self.kept, nil, newestByDefault: true).id == .day(12))
+    #expect(try Restore.choose(Self.kept, "20260102", newestByDefault: true).id == .day(2))
+    #expect(try Restore.choose([Self.kept[0]], nil, newestByDefault: false).id == .day(1))
+  }
+
+  @Test(
+    arguments: [
+      (kept, "2026010", true, "several previous states are kept"), (kept, nil, false, "several previous states are kept"),
+      (kept, "2025", true, "no previous state 2025 is kept"), ([], nil, true, "no previous state is kept"),
+    ] as [([Commit.Kept], String?, Bool, String)])
+  func aPreviousStateThatIsNotUniqueIsRefused(kept: [Commit.Kept], beginning: String?, newest: Bool, fact: String) {
+    let failure = failure { _ = try Restore.choose(kept, beginning, newestByDefault: newest) }
+    #expect(failure?.status == .refused)
+    #expect(failure?.problems.first?.fact.hasPrefix(fact) == true)
+  }
+}

@@ -1,0 +1,69 @@
+import FoundationEssentials
+import Testing
+
+@testable import BackupRestore
+
+@Suite struct RetentionTests {
+  typealias Day = CatalogTests.Day
+
+  func plan(
+    _ days: [Day], removing removed: Set<String>, marks: [Snapshot] = [], foreign: [Snapshot] = [], keeping: Int = 31
+  ) -> Catalog.Forgettable {
+    CatalogTests.catalog(days, marks: marks, foreign: foreign).forgettable(
+      records: removed, marks: marks, host: "app", keeping: .day(keeping))
+  }
+
+  @Test func aRecordGoesWithItsPartsAndMarks() {
+    let marks = [
+      snapshot("accept1", ["kind=accept", "set=\(SetID.day(1))"]), snapshot("drill1", ["kind=drill", "set=\(SetID.day(1))"]),
+      snapshot("accept2", ["kind=accept", "set=\(SetID.day(2))"]),
+      snapshot("elsewhere", host: "other", ["kind=drill", "set=\(SetID.day(1))"]),
+    ]
+    let plan = plan([Day(day: 1), Day(day: 2)], removing: ["r1"], marks: marks)
+    #expect(plan == .init(records: ["r1", "accept1", "drill1"], files: ["f1"], databases: ["d1"], sets: [.day(1)]))
+  }
+
+  @Test func nothingGoesWhereResticRemovesNothing() {
+    #expect(plan([Day(day: 1), Day(day: 2)], removing: []) == .init())
+  }
+
+  @Test(arguments: [1, 2, 3]) func theKeptSetNeverGoes(_ day: Int) {
+    let plan = plan((1...3).map { Day(day: $0) }, removing: ["r1", "r2", "r3"], keeping: day)
+    #expect(plan.sets == [1, 2, 3].filter { $0 != day }.map { .day($0) })
+    #expect(!plan.records.contains("r\(day)") && !plan.files.contains("f\(day)") && !plan.databases.contains("d\(day)"))
+  }
+
+  @Test func partsWithoutARecordGoOnlyBetweenAnOlderAndANewerRecord() {
+    let orphan = { Day(day: $0, record: false) }
+    let between = plan([orphan(1), Day(day: 2), orphan(3), Day(day: 4), orphan(5)], removing: [])
+    #expect(between == .init(records: [], files: ["f3"], databases: ["d3"], sets: [.day(3)]))
+    #expect(plan([orphan(1), orphan(2), orphan(3)], removing: []) == .init())
+    #expect(plan([orphan(1), Day(day: 2), orphan(3)], removing: []) == .init())
+  }
+
+  @Test func recordsOfAnotherHostDoNotMakePartsForgettable() {
+    let days = [Day(day: 1, host: "other"), Day(day: 2, record: false), Day(day: 3, host: "other")]
+    #expect(plan(days, removing: []) == .init())
+  }
+
+  @Test func otherHostsAndForeignSnapshotsNeverGo() {
+    let foreign = [snapshot("x", ["daily"]), snapshot("y", ["set=never"]), snapshot("z", [])]
+    let days = [Day(day: 1), Day(day: 1, host: "other"), Day(day: 2)]
+    let plan = plan(days, removing: ["r1", "r1other", "x", "y", "z"], foreign: foreign)
+    #expect(plan == .init(records: ["r1"], files: ["f1"], databases: ["d1"], sets: [.day(1)]))
+  }
+
+  @Test func ofADamagedSetWhatIsLeftGoes() {
+    let plan = plan([Day(day: 1, files: false), Day(day: 2)], removing: ["r1"])
+    #expect(plan == .init(records: ["r1"], files: [], databases: ["d1"], sets: [.day(1)]))
+  }
+
+  @Test func aRecordOverAnHourAheadHoldsRetention() throws {
+    let now = try #require(SetID.day(2).date)
+    let at = { (time: String) in snapshot("s", ["kind=set"], time: time) }
+    #expect(Backup.future([at("2026-01-03T00:00:00Z")], now: now) == nil)
+    #expect(Backup.future([at("2026-01-03T00:00:01Z")], now: now)?.id == "s")
+    #expect(Backup.future([at("2026-01-03T05:30:00.999999999+05:30")], now: now) == nil)
+    #expect(Backup.future([at("2026-01-03T05:30:01.1+05:30")], now: now)?.id == "s")
+  }
+}

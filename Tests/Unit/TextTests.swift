@@ -1,0 +1,78 @@
+import FoundationEssentials
+import Testing
+
+@testable import BackupRestore
+
+@Suite struct TextTests {
+  @Test(arguments: [
+    (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (5 << 30, "5.0 GiB"),
+    (3 << 40, "3.0 TiB"), (1 << 50, "1024.0 TiB"), (Int.max, "8388608.0 TiB"),
+  ]) func sizesAreReadable(bytes: Int, text: String) { #expect(Format.bytes(bytes) == text) }
+
+  @Test(arguments: [
+    (0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (-1234, "-1,234"), (Int.min, "-9,223,372,036,854,775,808"),
+  ]) func countsAreGrouped(number: Int, text: String) { #expect(Format.count(number) == text) }
+
+  @Test(arguments: [
+    (-1, "0.0 s"), (0.44, "0.4 s"), (12.9, "12 s"), (59.99, "59 s"), (60, "1 min 0 s"), (3599, "59 min 59 s"),
+    (3725, "1 h 2 min"),
+    (86400, "1 d 0 h"), (200_000, "2 d 7 h"),
+  ]) func durationsAreReadable(seconds: Double, text: String) { #expect(Format.duration(seconds) == text) }
+
+  @Test func aTimeIsRFC3339InUTC() {
+    #expect(Format.time(Date(timeIntervalSince1970: 1_795_475_400.7)) == "2026-11-23T23:10:00Z")
+  }
+
+  @Test(arguments: [
+    ("plain äöü 😀", "plain äöü 😀"), ("a\nb\tc", "a\\nb\\tc"), ("\u{1B}[2J", "\\u{1B}[2J"), ("\u{7F}", "\\u{7F}"),
+    ("\u{9B}2J", "\\u{009B}2J"), ("\r\n", "\\r\\n"), ("\0", "\\0"), ("", ""),
+  ]) func controlCharactersAreShownAndNotSent(text: String, shown: String) { #expect(printable(text) == shown) }
+
+  @Test func columnsOfATableAreAligned() {
+    var table = TextTable(["A", "LONGER", "C"])
+    table.add(["x", "y", "z"])
+    table.add(["wide cell", "", "\u{1B}c"])
+    #expect(
+      table.text == """
+        A          LONGER  C
+        x          y       z
+        wide cell          \\u{1B}c
+        """)
+  }
+
+  @Test(arguments: [
+    ("/plain", "/plain"), ("/a\\040b", "/a b"), ("/a\\011b\\012c", "/a\tb\nc"), ("/a\\134b", "/a\\b"), ("/a\\134040", "/a\\040"),
+  ]) func aMountPointIsReadAsTheKernelWroteIt(written: String, path: String) { #expect(MountInfo.unescaped(written) == path) }
+
+  @Test(arguments: [
+    ("2024-06-01T12:00:00Z", 1_717_243_200, 0), ("2024-06-01T15:30:00+05:30", 1_717_236_000, 0),
+    ("2000-01-01T05:29:59.123456789+05:30", 946_684_799, 123_456_789), ("2024-06-01T12:00:00.5Z", 1_717_243_200, 500_000_000),
+    ("2024-06-01T12:00:00.000000001-08:00", 1_717_272_000, 1), ("1969-12-31T23:59:59.25Z", -1, 250_000_000),
+    ("1901-01-01T00:00:00Z", -2_177_452_800, 0),
+  ]) func aTimeIsReadToTheNanosecond(text: String, seconds: Int, nanoseconds: Int) throws {
+    let time = try #require(FilesVerification.nanoseconds(text))
+    #expect(time == (seconds, nanoseconds))
+  }
+
+  @Test(arguments: [
+    "", "Z", "2024-06-01", "2024-06-01T12:00:00", "2024-06-01T12:00:00.5", "yesterday and before Z", "+++++++++++++++++++++",
+  ])
+  func aTextThatIsNoTimeIsNone(_ text: String) { #expect(FilesVerification.nanoseconds(text) == nil) }
+
+  @Test func theHelpNamesEveryVariableAndEveryStatus() {
+    for variable in Variable.table { #expect(Program.help.contains("  \(variable.name) ")) }
+    for status in BackupRestore.ExitStatus.allCases { #expect(Program.help.contains("  \(status.rawValue)  ")) }
+    #expect(Set(Variable.table.map(\.name)).count == Variable.table.count)
+  }
+
+  @Test func problemsOfSeveralStepsAreMergedOnceEach() {
+    let shared = Problem("a", hint: "b")
+    let results: [Result<Void, any Error>] = [
+      .success(()), .failure(Failure(.locked, [shared])), .failure(Failure(.refused, [shared, Problem("c", hint: "d")])),
+    ]
+    let merged = failure { try Failure.merge(results) }
+    #expect(merged == Failure(.locked, [shared, Problem("c", hint: "d")]))
+    #expect(merged?.description == "a\n  hint: b\nc\n  hint: d")
+    #expect(failure { try Failure.merge(results.prefix(1).map { $0 }) } == nil)
+  }
+}
