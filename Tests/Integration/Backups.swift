@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// What `init` and `backup` promise.
-@Suite struct Backups {
+@Suite(.serialized) struct Backups {
   static func site(_ settings: [String: String] = [:]) async throws -> Site {
     let site = try await Site(cluster: try await Cluster.shared.value, settings: settings)
     try await site.createDatabase("CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")
@@ -93,29 +93,25 @@ import Testing
     #expect(doubted.errors.contains("files and directories"))
   }
 
+  /// PATH with a pg_dump before all others that does `body`.
+  static func fakeDump(_ site: Site, _ body: String) -> [String: String] {
+    ["PATH": BadInput.fake(site, "pg_dump", "[ \"$1\" = --version ] && { echo 'pg_dump (PostgreSQL) 15.0'; exit 0; }\n" + body)]
+  }
+
   @Test func aDumpThatFailsLeavesNothingThatLooksLikeABackup() async throws {
     let site = try await Self.site()
-    let bin = site.root + "/bin"
-    try FileManager.default.createDirectory(atPath: bin, withIntermediateDirectories: true)
-    func fake(_ body: String) throws {
-      let text = "#!/bin/sh\n[ \"$1\" = --version ] && { echo 'pg_dump (PostgreSQL) 15.0'; exit 0; }\n" + body + "\n"
-      try text.write(toFile: bin + "/pg_dump", atomically: false, encoding: .utf8)
-      try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: bin + "/pg_dump")
-    }
-    let path = ["PATH": bin + ":" + site.settings["PATH"]!]
     for (body, said) in [
       ("echo partial; echo 'pg_dump: error: the disk is on fire' >&2; exit 1", "the disk is on fire"), ("exit 0", "empty"),
       ("echo partial; kill -9 $$", "killed"),
     ] {
-      try fake(body)
-      let failed = try await site.run("backup", with: path)
+      let failed = try await site.run("backup", with: Self.fakeDump(site, body))
       #expect(failed.code == 20, "\(failed.errors)")
       #expect(failed.errors.contains(said), "\(failed.errors)")
       #expect(try await site.sets().isEmpty)
     }
     // pg_dump never sees restic's secrets.
-    try fake("env >\(site.root)/seen; exec \(Cluster.binaries)/pg_dump \"$@\"")
-    let saved = try await site.run("backup", with: path)
+    let honest = Self.fakeDump(site, "env >\(site.root)/seen; exec \(Cluster.binaries)/pg_dump \"$@\"")
+    let saved = try await site.run("backup", with: honest)
     #expect(saved.code == 0, "\(saved.errors)")
     let seen = try String(contentsOfFile: site.root + "/seen", encoding: .utf8)
     #expect(seen.contains("PGPASSWORD") && !seen.contains(site.settings["RESTIC_PASSWORD"]!))
@@ -210,10 +206,12 @@ import Testing
   @Test func stoppedBySigtermItEndsInOrderAndLeavesNoLock() async throws {
     let site = try await Self.site()
     try await site.script("head -c 200000000 /dev/urandom > big")
+    // A dump that never comes, so that the backup cannot be done before the signal, however slow the machine.
+    let endless = Self.fakeDump(site, "exec sleep 60")
     for delay in [200, 800, 1500, 2500] {
       let process = Process()
       process.executableURL = URL(filePath: Site.products + "/backup")
-      process.environment = site.settings
+      process.environment = site.settings.merging(endless) { $1 }
       let errors = Pipe()
       process.standardError = errors
       process.standardOutput = FileHandle.nullDevice

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Each with its exit code, a text that names the variable or the thing and the next step, and nothing changed.
-@Suite struct BadInput {
+@Suite(.serialized) struct BadInput {
   struct Case: Sendable, CustomTestStringConvertible {
     let what: String
     let programs: [String]
@@ -128,7 +128,7 @@ import Testing
     try await site.run("init")
     try await Shell.check("mount", ["--bind", site.repository, site.repository])
     try await Shell.check("mount", ["-o", "remount,bind,ro", site.repository])
-    let failed = try await site.run("backup", with: ["CONNECT_TIMEOUT": "5"])
+    let failed = try await site.run("backup", with: ["CONNECT_TIMEOUT": "15"])
     try await Shell.check("umount", [site.repository])
     #expect(failed.code == 23, "\(failed.errors)")
     #expect(failed.errors.contains("read-only file system"))
