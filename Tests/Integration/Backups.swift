@@ -146,14 +146,14 @@ import Testing
     try await site.script("head -c 50000000 /dev/urandom > big")
     let lock = Process()
     lock.executableURL = URL(filePath: "/usr/bin/flock")
-    lock.arguments = [site.files, "sleep", "30"]
+    lock.arguments = ["--no-fork", site.files, "sleep", "30"]
     try lock.run()
     try await Task.sleep(for: .milliseconds(300))
     let locked = try await site.run("backup")
     #expect(locked.code == 11)
     #expect(locked.errors.contains(site.files) && locked.errors.contains("LOCK_WAIT"))
     lock.terminate()
-    try await Shell.run("pkill", ["-f", "sleep 30"], check: false)
+    lock.waitUntilExit()
     // Two at once on the same database: one waits for the other.
     async let one = site.run("backup", with: ["LOCK_WAIT": "120"])
     async let two = site.run("backup", with: ["LOCK_WAIT": "120"])

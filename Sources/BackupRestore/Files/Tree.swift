@@ -193,3 +193,28 @@ extension FileStatus {
     }
   }
 }
+
+extension FilePath {
+  /// Its bytes, percent-encoded, `/` kept.
+  var encoded: String {
+    components.map { component in component.withPlatformString { percentEncoded(bytes(of: $0)) } }.joined(separator: "/")
+  }
+
+  /// From bytes that need not be UTF-8.
+  init(bytes: [UInt8]) {
+    self = (bytes.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer { FilePath(platformString: $0.baseAddress!) }
+  }
+
+  private func bytes(of string: UnsafePointer<CChar>) -> [UInt8] { (0..<strlen(string)).map { UInt8(bitPattern: string[$0]) } }
+
+  /// chown(2) first: it clears setuid and setgid, which chmod(2) then sets.
+  func set(_ attributes: FileAttributes) throws {
+    try own(attributes)
+    if withPlatformString({ chmod($0, mode_t(attributes.mode)) }) != 0 { throw FileError("chmod", string) }
+  }
+
+  /// lchown(2): a symbolic link itself, not what it points to.
+  func own(_ attributes: FileAttributes) throws {
+    if withPlatformString({ lchown($0, attributes.user, attributes.group) }) != 0 { throw FileError("chown", string) }
+  }
+}

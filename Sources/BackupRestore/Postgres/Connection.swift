@@ -46,7 +46,7 @@ actor Connection {
       guard let pointer else { throw ConnectionError(message: "out of memory") }
       let handle = Handle(pointer)
       guard PQstatus(pointer) == CONNECTION_OK else {
-        throw ConnectionError(message: Secret.mask(String(cString: PQerrorMessage(pointer)).trimming(" \n")))
+        throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer))))
       }
       PQsetNoticeProcessor(pointer, { _, _ in }, nil)
       return (handle, Int(PQserverVersion(pointer)))
@@ -102,7 +102,7 @@ actor Connection {
       simple
       ? PQsendQuery(pointer, sql)
       : withStrings(parameters) { PQsendQueryParams(pointer, sql, Int32(parameters.count), nil, $0, nil, nil, 0) }
-    guard sent == 1 else { throw ConnectionError(message: String(cString: PQerrorMessage(pointer)).trimming(" \n")) }
+    guard sent == 1 else { throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer)))) }
     var rows: [[String?]] = []
     var failure: DatabaseError?
     while let result = try nextResult(pointer, stopped) {
@@ -141,7 +141,7 @@ actor Connection {
       }
       var ready = pollfd(fd: PQsocket(pointer), events: Int16(POLLIN), revents: 0)
       if poll(&ready, 1, 100) > 0, PQconsumeInput(pointer) == 0 {
-        throw ConnectionError(message: String(cString: PQerrorMessage(pointer)).trimming(" \n"))
+        throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer))))
       }
     }
     return PQgetResult(pointer)
@@ -164,6 +164,11 @@ struct ConnectionError: Error, CustomStringConvertible {
   var description: String { message }
 }
 
+/// libpq's messages run over several lines, with tabs.
+private func oneLine(_ message: String) -> String {
+  Secret.mask(message.split(whereSeparator: \.isNewline).map { $0.trimming(" \t") }.joined(separator: " "))
+}
+
 /// A statement failed; `state` is the SQLSTATE.
 struct DatabaseError: Error, CustomStringConvertible {
   let state: String
@@ -171,8 +176,11 @@ struct DatabaseError: Error, CustomStringConvertible {
   var description: String { message }
 
   fileprivate init(_ result: OpaquePointer) {
-    state = PQresultErrorField(result, Int32(UInt8(ascii: "C"))).map { String(cString: $0) } ?? ""
-    message = Secret.mask(String(cString: PQresultErrorMessage(result)).trimming(" \n"))
+    // PG_DIAG_SQLSTATE, _MESSAGE_PRIMARY and _MESSAGE_DETAIL are macros of character literals, which Swift does not see.
+    let field = { (code: Character) in PQresultErrorField(result, Int32(code.asciiValue!)).map { String(cString: $0) } }
+    state = field("C") ?? ""
+    let whole = field("M") ?? String(cString: PQresultErrorMessage(result))
+    message = oneLine(whole + (field("D").map { " (\($0))" } ?? ""))
   }
 }
 

@@ -77,3 +77,30 @@ func printable(_ text: String) -> String {
 extension Duration {
   var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }
+
+/// Bytes as printable text that can be turned back: everything but letters, digits, `_`, `-` and `.` as `%XX`.
+func percentEncoded(_ bytes: some Sequence<UInt8>) -> String {
+  bytes.map { byte in
+    let scalar = Unicode.Scalar(byte)
+    if scalar.isASCII, scalar.properties.isAlphabetic || (0x30...0x39).contains(byte) || "_-.".unicodeScalars.contains(scalar) {
+      return String(Character(scalar))
+    }
+    return "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16, uppercase: true)
+  }.joined()
+}
+
+/// The bytes that `percentEncoded` made the text from; nil where it is not such a text.
+func percentDecoded(_ text: some StringProtocol) -> [UInt8]? {
+  var bytes: [UInt8] = []
+  var rest = Array(text.utf8)[...]
+  while let byte = rest.popFirst() {
+    if byte != UInt8(ascii: "%") {
+      bytes.append(byte)
+    } else {
+      guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else { return nil }
+      bytes.append(value)
+      rest = rest.dropFirst(2)
+    }
+  }
+  return bytes
+}
