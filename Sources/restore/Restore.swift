@@ -7,7 +7,9 @@ struct RestoreCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "restore",
     abstract: "Restores a set: staged beside what is live, verified against its evidence, then swapped.",
-    discussion: "Alone it restores the newest undoubted set, files and databases. What was live is kept.\n\n" + Program.help,
+    discussion:
+      "Alone it restores the newest set, files and databases, and refuses when that set is doubted: then name one. What was live is kept.\n\n"
+      + Program.help,
     version: Program.version)
 
   @Argument(help: "The set to restore, or with --rollback and --discard-previous the restore; any unique beginning of its id.")
@@ -49,6 +51,7 @@ struct RestoreCommand: AsyncParsableCommand {
     let choosing = at != nil || only != nil || dryRun || inPlace || acceptDifferences || dropSlots
     if modes == 1, choosing { throw ValidationError("--list, --status, --rollback and --discard-previous take no other option") }
     if list || status, set != nil { throw ValidationError("--list and --status take no set") }
+    if set == "" { throw ValidationError("the set's name is empty") }
     if set != nil, at != nil { throw ValidationError("a set and --at do not go together") }
     if at != nil, time == nil { throw ValidationError("--at wants a time with zone, for example 2026-11-23T23:10:00Z") }
   }

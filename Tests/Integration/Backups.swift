@@ -141,6 +141,31 @@ import Testing
     #expect(try await site.run("restore", ["--list"]).output.contains("old-style"))
   }
 
+  @Test func anAppendOnlyServerForgetsByItselfAndADeadOneIsGivenUp() async throws {
+    let site = try await Site(
+      settings: ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "CONNECT_TIMEOUT": "20"])
+    try await site.script("echo 1 > a")
+    let port = try Cluster.freePort()
+    let server = Daemon(
+      "restic-rest-server", ["--path", site.repository, "--listen", "127.0.0.1:\(port)", "--no-auth", "--append-only"],
+      log: site.root + "/rest-server.log")
+    let there = ["RESTIC_REPOSITORY": "rest:http://127.0.0.1:\(port)/app"]
+    #expect(try await site.run("init", with: there).code == 0)
+    for _ in 0..<2 {
+      let saved = try await site.run("backup", with: there)
+      #expect(saved.code == 0, "\(saved.errors)")
+    }
+    let third = try await site.run("backup", with: there)
+    #expect(third.code == 0, "\(third.errors)")
+    #expect(third.errors.components(separatedBy: "append-only: its server does the forgetting").count == 2)
+    await server.stop()
+    let begin = ContinuousClock().now
+    let dead = try await site.run("init", with: there.merging(["CONNECT_TIMEOUT": "4"]) { $1 })
+    #expect(dead.code == 23)
+    #expect(dead.errors.contains("connection refused") && dead.errors.contains("within 4 s"))
+    #expect(begin.duration(to: .now) < .seconds(12))
+  }
+
   @Test func aSecondRunWaitsForTheFirstAndLeavesWhenItTakesTooLong() async throws {
     let site = try await Self.site(["LOCK_WAIT": "2"])
     try await site.script("head -c 50000000 /dev/urandom > big")

@@ -75,7 +75,12 @@ import Testing
     try await site.script("echo again > data/a; echo again > git/repositories/r")
     #expect(try await site.run("restore", with: ["FILES_PATHS": "git/repositories"]).code == 0)
     #expect(try await Shell.script("cat data/a git/repositories/r", in: site.files) == "again\n2\n")
-    #expect(try await site.run("restore", with: ["FILES_PATHS": "elsewhere"]).code == 22)
+    for paths in ["elsewhere", "data,data/b"] {
+      #expect(try await site.run("restore", with: ["FILES_PATHS": paths]).code != 0)
+    }
+    let absent = try await site.run("restore", with: ["FILES_PATHS": "data/b"])
+    #expect(absent.code == 22)
+    #expect(absent.errors.contains("does not hold data/b"))
   }
 
   @Test func aMountPointIsRestoredChildByChild() async throws {
@@ -116,8 +121,38 @@ import Testing
     #expect(
       try await Shell.script("ls; cat small lost+found/k; stat -c %s big", in: site.files)
         == "big\nlost+found\nsmall\n1\nkeep\n20000000\n")
-    // What was live was saved first.
+    // What was live was saved first, and is named as the way back; the newest set to restore is still the nightly one.
     #expect(try await site.sets().count == 2)
+    #expect(restored.output.contains("back again: restore --in-place \(try await site.sets()[1])"))
+    #expect(try await site.run("restore", ["--list"]).output.contains("saved before restore --in-place"))
+    #expect(try await site.run("restore", ["--dry-run", "--in-place"]).output.contains("FROM SET \(sets[0])"))
+  }
+
+  @Test func anInterruptedInPlaceIsToldStopsBackupAndIsFinishedByTheNextOne() async throws {
+    let site = try await Self.site()
+    try await site.script("for i in $(seq 1 300); do echo $i > f$i; done")
+    let before = try await fingerprint(site.files)
+    #expect(try await site.run("backup").code == 0)
+    let set = try await site.sets()[0]
+    // A restic that dies while it restores.
+    let broken = BadInput.fake(
+      site, "restic",
+      "[ \"$2\" = restore ] && exit 1; exec \(try await Shell.script("command -v restic", in: "/").trimming("\n")) \"$@\"")
+    let failed = try await site.run("restore", ["--in-place"], with: ["PATH": broken])
+    #expect(failed.code == 23)
+    let safety = try await site.sets()[1]
+    for said in ["is incomplete", "restore --in-place \(set) finishes it", "set \(safety)"] {
+      #expect(failed.errors.contains(said))
+    }
+    let backup = try await site.run("backup")
+    #expect(backup.code == 22)
+    #expect(backup.errors.contains("restore --in-place \(set) finishes it"))
+    #expect(try await site.run("restore", ["--status"]).output.contains("is incomplete"))
+    let again = try await site.run("restore", ["--in-place"])
+    #expect(again.code == 0, "\(again.errors)")
+    #expect(try await fingerprint(site.files) == before)
+    #expect(try await site.sets().count == 2, "what was incomplete was not saved")
+    #expect(try await site.run("backup").code == 0)
   }
 
   @Test func filesGetTheOwnerThatIsAskedFor() async throws {

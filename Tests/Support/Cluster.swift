@@ -98,7 +98,7 @@ public final class Cluster: Sendable {
       separator: "\n")
   }
 
-  private static func freePort() throws -> Int {
+  public static func freePort() throws -> Int {
     let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
     defer { close(descriptor) }
     var address = sockaddr_in()

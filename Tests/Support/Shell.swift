@@ -57,6 +57,28 @@ public enum Shell {
   }
 }
 
+/// A server that a test needs, until it is stopped. timeout(1) bounds it should this process be killed.
+public final class Daemon: Sendable {
+  private let running: Task<Void, any Error>
+
+  public init(
+    _ program: String, _ arguments: [String], environment: [String: String] = Shell.environment, seconds: Int = 900, log: String
+  ) {
+    let command = Command("timeout", ["\(seconds)", program] + arguments, environment: environment)
+    running = Task {
+      _ = try await Runner.run(command, output: .document(limit: 1 << 16)) { Shell.append($0, to: log) }
+    }
+  }
+
+  /// Ends it in order and waits until it is gone.
+  public func stop() async {
+    running.cancel()
+    _ = await running.result
+  }
+
+  deinit { running.cancel() }
+}
+
 /// Fails with the lines that differ, which say more than two long texts.
 public func expectSame(_ before: String, _ after: String, sourceLocation: SourceLocation = #_sourceLocation) {
   let (old, new) = (before.split(separator: "\n"), after.split(separator: "\n"))

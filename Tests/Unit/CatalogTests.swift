@@ -113,7 +113,7 @@ import Testing
     let catalog = Self.catalog([Day(day: 1), Day(day: 2, record: false)])
     #expect(try catalog.choose(.newest, host: "app").id == .day(1))
     #expect(refusal(catalog, .named("20260102")).contains("is incomplete: it has no record"))
-    #expect(catalog.entries.last?.mark == "incomplete: no record")
+    #expect(catalog.entries.last?.mark == "incomplete: no record, its backup never finished")
   }
 
   @Test func setsAreRebuiltFromTagsWhenTheRecordsOfTheirHostAreLostAndTakenByNameOnly() throws {

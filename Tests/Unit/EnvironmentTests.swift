@@ -45,7 +45,7 @@ import Testing
   func aRetentionThatIsNoWholeNumberIsRefused(_ text: String) {
     #expect(
       problems(["RESTIC_DAYS_TO_KEEP": text])
-        == [Problem("RESTIC_DAYS_TO_KEEP is \"\(text)\"", hint: "set a whole number, 0 or more (default 30)")])
+        == [Problem("RESTIC_DAYS_TO_KEEP is \"\(text)\"", hint: "set a whole number, 0 to 100000 (default 30)")])
   }
 
   @Test(arguments: [

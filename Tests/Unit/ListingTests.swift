@@ -17,7 +17,7 @@ import Testing
 
   @Test func everySetHasALineWithItsMarkAndEveryForeignSnapshotOne() throws {
     let days = [
-      Day(day: 1, tags: ["tables=3", "rows=1234567", "file-count=42"]), Day(day: 2, tags: ["doubted=yes"]),
+      Day(day: 1, tags: ["tables=3", "rows=1234567", "file-count=42"]), Day(day: 2, tags: ["doubted=2 rows"]),
       Day(day: 2, host: "other"), Day(day: 3, record: false),
     ]
     let marks = [snapshot("m", ["kind=drill", "set=\(SetID.day(1))"], time: "2026-01-02T08:00:00Z")]
@@ -25,9 +25,9 @@ import Testing
     #expect(lines.count == 6)
     #expect(lines[0].hasPrefix("SET "))
     #expect(lines[1].hasPrefix("20260101T230000Z  2 d 0 h  0 B   files, 1 database  42     3       1,234,567  2026-01-02"))
-    #expect(lines[2].hasPrefix("20260102T230000Z") && lines[2].hasSuffix("  doubted"))
+    #expect(lines[2].hasPrefix("20260102T230000Z") && lines[2].hasSuffix("  doubted: 2 rows"))
     #expect(lines[3].hasSuffix("  of other"))
-    #expect(lines[4].hasSuffix("  incomplete: no record"))
+    #expect(lines[4].hasSuffix("  incomplete: no record, its backup never finished"))
     #expect(lines[5].hasPrefix("01234567 ") && lines[5].hasSuffix("  old-style snapshot of old"))
   }
 

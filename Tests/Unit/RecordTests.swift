@@ -38,7 +38,7 @@ import Testing
     #expect(
       Self.full.tags == [
         "kind=set", "set=20260101T230000Z", "files=f1", "file-count=3", "file-bytes=99", "database=d1", "database=d2", "tables=2",
-        "rows=11", "dump-bytes=4096", "doubted=yes",
+        "rows=11", "dump-bytes=4096", "doubted=fewer rows",
       ])
     #expect(record(files: filesPart(entries: 0)).tags.suffix(3) == ["files=f1", "file-count=0", "file-bytes=99"])
   }

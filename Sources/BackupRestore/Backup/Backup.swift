@@ -33,7 +33,7 @@ public struct Backup: Sendable {
   }
 
   /// Steps 4 and 5: the parts side by side, then the record. Anything missing: no record.
-  func saveSet(_ ready: Ready) async throws -> SavedSet {
+  func saveSet(_ ready: Ready, before: String? = nil) async throws -> SavedSet {
     let begin = ContinuousClock().now
     let set = try await newID(after: ready.catalog)
     log.info("set \(set) begins")
@@ -43,7 +43,7 @@ public struct Backup: Sendable {
     let doubts = last.map { Doubt.reasons(files: parts.files, databases: parts.databases.map(\.part), since: $0) } ?? []
     let record = Record(
       id: set, host: context.host, toolkit: Program.version, restic: context.restic, finished: Format.time(Date()),
-      doubts: doubts, files: parts.files, databases: parts.databases.map(\.part))
+      doubts: doubts, files: parts.files, databases: parts.databases.map(\.part), before: before)
     try await write(record, roles: parts.roles)
     return SavedSet(
       record: record, text: summary(record, parts, seconds: begin.duration(to: .now)), unreadable: parts.unreadable)
@@ -68,6 +68,7 @@ public struct Backup: Sendable {
     var results: [Result<Void, any Error>] = []
     let catalog = await listed
     results.append(catalog.map { _ in })
+    if (try? catalog.get()) != nil { results.append(Result { try checkWritable() }) }
     if let files = configuration.files { results.append(Result { try checkFiles(files) }) }
     if let catalog = try? catalog.get() { results.append(Result { try checkMissingFiles(catalog.catalog) }) }
     let found = await clients
@@ -88,6 +89,17 @@ public struct Backup: Sendable {
     return Ready(
       catalog: listing.catalog, sets: listing.sets, clients: found, server: server, lock: lock,
       names: configuration.database?.names ?? [])
+  }
+
+  /// restic itself would try for 15 minutes to write its lock (measured).
+  private func checkWritable() throws {
+    var problems: [Problem] = []
+    for repository in [context.files, context.databases, context.sets] {
+      guard let path = repository.localPath, access(path + "/locks", W_OK) != 0 else { continue }
+      problems.append(
+        Problem("\(FileError("access", path + "/locks"))", hint: "mount the repository writable, for this user"))
+    }
+    try Failure.collect(.repositoryFailed, problems)
   }
 
   private func checkFiles(_ files: FilesSettings) throws {
@@ -122,7 +134,9 @@ public struct Backup: Sendable {
     let present = try await server.databases()
     for name in settings.names where !present.contains(name) {
       problems.append(
-        Problem("there is no database \(printable(name)) on \(settings.host):\(settings.port)", hint: "check POSTGRES_DB"))
+        Problem(
+          "there is no database \(printable(name)) on \(settings.host):\(settings.port)",
+          hint: "check POSTGRES_DB; if it was lost: restore --only database"))
     }
     try Failure.collect(.sourceFailed, problems)
     return server

@@ -7,22 +7,22 @@ public struct Initialise: Sendable {
   /// Each repository on its own: a wrong password is never answered with a new repository, and never hidden by another
   /// repository's success.
   public func run() async throws -> ExitStatus {
-    var results: [Result<Void, any Error>] = []
-    for name in Repository.Name.allCases {
-      let repository = context.repository(name)
-      results.append(await settled { try await ensure(repository) })
-    }
+    async let files = settled { try await ensure(context.files) }
+    async let databases = settled { try await ensure(context.databases) }
+    async let sets = settled { try await ensure(context.sets) }
+    let results = await [files, databases, sets]
+    for case .success(let line) in results { output(line) }
     try Failure.merge(results)
     return .done
   }
 
-  private func ensure(_ repository: Repository) async throws {
+  private func ensure(_ repository: Repository) async throws -> String {
     do {
       let count = try await repository.snapshots().count
-      output("\(repository.name.rawValue): was there, \(count) \(count == 1 ? "snapshot" : "snapshots")")
+      return "\(repository.name.rawValue): was there, \(count) \(count == 1 ? "snapshot" : "snapshots")"
     } catch let failure as Failure where failure.status == .repositoryMissing {
       try await repository.initialise()
-      output("\(repository.name.rawValue): created")
+      return "\(repository.name.rawValue): created"
     }
   }
 }

@@ -28,6 +28,10 @@ public struct Configuration: Sendable {
         "neither files nor a database is configured: \(FilesSettings.standardDirectory) does not exist",
         hint: "set FILES_DIRECTORY, or POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_HOST")
     }
+    if let files, let base = repository?.base.reveal(), (base + "/").hasPrefix(files.directory + "/") {
+      environment.report(
+        "RESTIC_REPOSITORY lies inside FILES_DIRECTORY: a restore would replace the repository itself", hint: "move it elsewhere")
+    }
     environment.reportMisspelt()
     try Failure.collect(.configuration, environment.problems)
     guard let repository else { throw Failure(.configuration, "no repository", hint: "set RESTIC_REPOSITORY") }
@@ -241,10 +245,10 @@ public struct Retention: Sendable, Equatable {
 
   init(_ environment: inout Environment) {
     last = environment.number("RESTIC_KEEP_LAST", default: 1, minimum: 1)
-    days = environment.number("RESTIC_DAYS_TO_KEEP", default: 30)
-    weeks = environment.number("RESTIC_WEEKS_TO_KEEP", default: 0)
-    months = environment.number("RESTIC_MONTHS_TO_KEEP", default: 12)
-    years = environment.number("RESTIC_YEARS_TO_KEEP", default: 0)
+    days = environment.number("RESTIC_DAYS_TO_KEEP", default: 30, maximum: 100_000)
+    weeks = environment.number("RESTIC_WEEKS_TO_KEEP", default: 0, maximum: 100_000)
+    months = environment.number("RESTIC_MONTHS_TO_KEEP", default: 12, maximum: 100_000)
+    years = environment.number("RESTIC_YEARS_TO_KEEP", default: 0, maximum: 100_000)
   }
 
   /// restic's policy. Its durations know hours, days, months and years, so weeks are given as days.
@@ -264,10 +268,13 @@ public struct Waits: Sendable, Equatable {
   public let connect: Duration
   public let stall: Duration
 
+  /// PostgreSQL's timeouts are milliseconds in 32 bits.
+  private static let longest = 2_147_483
+
   init(_ environment: inout Environment) {
-    lock = .seconds(environment.number("LOCK_WAIT", default: 600))
-    connect = .seconds(environment.number("CONNECT_TIMEOUT", default: 120, minimum: 1))
-    stall = .seconds(environment.number("STALL_TIMEOUT", default: 1800, minimum: 1))
+    lock = .seconds(environment.number("LOCK_WAIT", default: 600, maximum: Self.longest))
+    connect = .seconds(environment.number("CONNECT_TIMEOUT", default: 120, minimum: 1, maximum: Self.longest))
+    stall = .seconds(environment.number("STALL_TIMEOUT", default: 1800, minimum: 1, maximum: Self.longest))
   }
 }
 

@@ -48,11 +48,12 @@ struct Environment {
 
   mutating func secret(_ name: String) -> Secret? { text(name).map { Secret($0) } }
 
-  /// A whole number that is at least `minimum`.
-  mutating func number(_ name: String, default standard: Int, minimum: Int = 0) -> Int {
+  /// A whole number from `minimum` to `maximum`.
+  mutating func number(_ name: String, default standard: Int, minimum: Int = 0, maximum: Int = .max) -> Int {
     guard let text = text(name) else { return standard }
-    if let number = Int(text), number >= minimum { return number }
-    report("\(name) is \"\(text)\"", hint: "set a whole number, \(minimum) or more (default \(standard))")
+    if let number = Int(text), (minimum...maximum).contains(number) { return number }
+    let range = maximum == .max ? "\(minimum) or more" : "\(minimum) to \(maximum)"
+    report("\(name) is \"\(text)\"", hint: "set a whole number, \(range) (default \(standard))")
     return standard
   }
 

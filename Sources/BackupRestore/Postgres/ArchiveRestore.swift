@@ -50,7 +50,7 @@ final class RestoreErrors: Sendable {
   }
 
   @Sendable func take(_ line: String) {
-    log.info("\(line.hasPrefix("pg_restore: ") ? "" : "pg_restore: ")\(printable(line))")
+    log.info("\(line.hasPrefix("pg_restore: ") ? "" : "pg_restore: ")\(Secret.mask(printable(line)))")
     state.withLock { state in
       if line.hasPrefix("pg_restore: error: ") {
         state.errors += 1

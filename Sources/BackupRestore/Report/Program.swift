@@ -37,7 +37,7 @@ public enum Program {
       let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
       source.setEventHandler {
         received.withLock { $0 = number }
-        log.warning("signal \(number) received: stopping in order")
+        log.warning("\(number == SIGINT ? "SIGINT" : "SIGTERM") received: stopping in order (a swap that has begun is finished)")
         running.cancel()
       }
       source.resume()
@@ -54,7 +54,8 @@ public enum Program {
     case .success(let status): return status
     case .failure(let error):
       if number != 0 {
-        log.error("stopped by signal \(number)\n  hint: run it again")
+        log.error(
+          "stopped by \(number == SIGINT ? "SIGINT" : "SIGTERM")\n  hint: restore --status shows whether anything is unfinished")
         return number == SIGINT ? .interrupted : .terminated
       }
       guard let failure = error as? Failure else {

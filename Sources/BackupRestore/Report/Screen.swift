@@ -125,7 +125,7 @@ private struct ScreenLog: LogHandler {
   }
 
   func log(event: LogEvent) {
-    Screen.shared.write(event.level, Secret.mask(event.message.description))
+    Screen.shared.write(event.level, event.message.description)
   }
 }
 

@@ -34,6 +34,12 @@ struct Repository: Sendable {
     return base + (bucketAlone ? ":/" : "/") + name.rawValue
   }
 
+  /// Its directory, where it lies on a mounted file system.
+  var localPath: String? {
+    let location = Self.location(settings.base.reveal(), name)
+    return location.hasPrefix("/") ? location : nil
+  }
+
   /// Where it lies, for messages.
   var shown: String { Self.location(settings.shown, name) }
 
@@ -113,6 +119,9 @@ struct Repository: Sendable {
 
   // MARK: Running
 
+  /// How restic says that it tries again.
+  static let retrying = " returned error, retrying after "
+
   /// For verbs that report progress.
   func watch() -> Watch { Watch(limit: waits.stall, patience: waits.connect) }
 
@@ -177,6 +186,10 @@ struct Repository: Sendable {
       return Failure(
         .repositoryMissing, "no repository at \(shown)",
         hint: "run init; if it existed, check RESTIC_REPOSITORY and that its volume is mounted")
+    case .exited(3) where verb == "forget" && result.errors.contains { $0.contains("403 Forbidden") }:
+      return Failure(
+        .repositoryFailed, "\(shown) answered 403 Forbidden to forget",
+        hint: "an append-only server forgets by itself; otherwise look at its access rights")
     case .exited(11):
       return Failure(
         .locked, "\(shown) is locked by another run\(said)",
@@ -205,12 +218,17 @@ struct Repository: Sendable {
   }
 
   private func failure(_ stop: Outcome.Stop, _ verb: String, _ result: Result) -> Failure {
-    let said = result.errors.last.map { ": " + $0 } ?? ""
+    // The last word is restic's own about being stopped by us; what it kept trying is the cause.
+    let tried = result.errors.last { $0.contains(Self.retrying) }
+    let cause =
+      tried.flatMap { $0.firstRange(of: "s: ").map { range in String(tried![range.upperBound...]) } } ?? result.errors.last
+    let said = cause.map { ": " + $0 } ?? ""
     switch stop {
     case .deadline:
       return Failure(
         .repositoryFailed, "\(shown) did not answer within \(waits.connect.components.seconds) s\(said)",
-        hint: "check RESTIC_REPOSITORY, CERTIFICATE_FILE and the network; CONNECT_TIMEOUT sets the deadline")
+        hint:
+          "check RESTIC_REPOSITORY, CERTIFICATE_FILE, the network and that it can be written; CONNECT_TIMEOUT sets the deadline")
     case .stalled:
       return Failure(
         .repositoryFailed, "restic \(verb) on \(shown) made no progress for \(waits.stall.components.seconds) s\(said)",
@@ -245,25 +263,26 @@ final class ResticErrors: Sendable {
     // Masked where it is remembered or logged, not here: a password that is also a JSON key would destroy the message.
     // restic clears its status line with a carriage return before some messages.
     let line = line.trimming(" \r")
-    guard !line.isEmpty else { return }
-    if line.contains(" returned error, retrying after ") { watch?.fail() }
+    // The second is restic's answer to a signal of ours.
+    guard !line.isEmpty, !line.hasPrefix("signal terminated received") else { return }
+    if line.contains(Repository.retrying) { watch?.fail() }
     guard let message = ResticMessage(line: line) else {
       // What the dump prints comes through restic, marked with the program restic started: env, which became pg_dump.
       let dump = "subprocess env: "
       let text = line.hasPrefix(dump) ? String(line.dropFirst(dump.count)) : "restic: " + line
-      log.info("\(printable(text))")
+      log.info("\(Secret.mask(printable(text)))")
       return remember(error: line.hasPrefix(dump) ? text : line)
     }
     switch message.message_type {
     case "error":
-      log.warning("restic: \(printable(message.error?.message ?? line))")
+      log.warning("restic: \(Secret.mask(printable(message.error?.message ?? line)))")
       remember(error: message.error?.message ?? line, item: message.item)
     case "exit_error":
       // Fatal: several lines; the first is the fact.
       let text = message.message ?? line
       let first = text.split(separator: "\n").first.map(String.init) ?? text
       remember(error: first.replacing("Fatal: ", with: ""))
-    default: log.info("restic: \(printable(line))")
+    default: log.info("restic: \(Secret.mask(printable(line)))")
     }
   }
 

@@ -28,7 +28,7 @@ struct Commit: Sendable {
       do { try finish(journal, exchange) } catch let error as FileError {
         throw Failure(
           .unexpected, "the restore is committed, but its files are not all in place yet: \(error)",
-          hint: "mend what the error names and run restore --status, then restore: the next run finishes it first")
+          hint: "mend what the error names, then run backup or restore: either finishes it first")
       }
     }.value
   }
@@ -91,6 +91,10 @@ struct Commit: Sendable {
         }
         continue
       }
+      if journal.phase == .replacing {
+        if !undoing { throw incomplete(journal) }
+        continue
+      }
       if journal.phase == .done {
         // A rollback took its tree, or a discard was interrupted: nothing is kept here any more.
         if undoing, try FileStatus.existing(exchange.tree) == nil { try Tree.remove(exchange.work) }
@@ -114,10 +118,28 @@ struct Commit: Sendable {
       } catch let error as FileError where [EROFS, EACCES, EPERM].contains(error.number) {
         throw Failure(
           .refused, "restore \(id) was interrupted after its commit, and its files cannot be finished here: \(error)",
-          hint: "run restore --status in the backup-restore pod, which mounts the volume writable; it finishes it")
+          hint: "run backup or restore in the backup-restore pod, which mounts the volume writable: either finishes it first")
       }
     }
     if undoing { try await dropStaging() }
+  }
+
+  /// An `--in-place` that never ended: the live files are neither the old ones nor the new ones.
+  func incomplete(_ journal: Journal) -> Failure {
+    let before = journal.safety.map { "; what was live before is set \($0)" } ?? ""
+    return Failure(
+      .refused, "\(directory ?? "") is incomplete: restore --in-place of set \(journal.set?.text ?? "") was interrupted",
+      hint: "restore --in-place \(journal.set?.text ?? "") finishes it\(before)")
+  }
+
+  /// The newest `--in-place` that never ended.
+  func replacing() throws -> Journal? {
+    try unfinished().compactMap { try exchange($0).flatMap { try Journal.read(in: $0.work) } }.last { $0.phase == .replacing }
+  }
+
+  /// The files are whole again.
+  func endReplacing() throws {
+    while let journal = try replacing(), let exchange = exchange(journal.id) { try Tree.remove(exchange.work) }
   }
 
   private func dropStaging() async throws {

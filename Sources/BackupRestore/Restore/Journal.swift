@@ -7,6 +7,8 @@ struct Journal: Codable, Equatable, Sendable {
   enum Phase: String, Codable, Sendable {
     /// Staging is verified; with databases their names tell whether it was committed, without them this is the commit.
     case ready
+    /// `--in-place`: the live entries are being removed and written anew, and are not whole until it is over.
+    case replacing
     /// Everything is exchanged: what lies in `tree` is the previous state.
     case done
   }
@@ -25,6 +27,8 @@ struct Journal: Codable, Equatable, Sendable {
   /// The directory's own owner and mode, after and before; nil: left alone.
   let root: FileAttributes?
   let rootBefore: FileAttributes?
+  /// `--in-place`: the set that holds what was live before.
+  var safety: SetID?
 
   /// A name below FILES_DIRECTORY, percent-encoded because names need not be UTF-8.
   struct Entry: Codable, Equatable, Sendable {
@@ -59,8 +63,9 @@ struct Journal: Codable, Equatable, Sendable {
       return try JSONDecoder().decode(Journal.self, from: try Data(contentsOf: URL(filePath: path.string)))
     } catch {
       throw Failure(
-        .refused, "the journal \(path) cannot be read: \(error)",
-        hint: "it is what tells how far a restore came; keep it, and exchange what is left by hand")
+        .refused, "the journal \(path) cannot be read, so it is unknown whether that restore was finished",
+        hint: "if the files in \(directory.removingLastComponent().removingLastComponent()) are complete, move \(directory) away "
+          + "(its tree is the state before that restore) and run again; else take what is missing from its tree first")
     }
   }
 }

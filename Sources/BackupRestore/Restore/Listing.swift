@@ -60,7 +60,10 @@ extension Restore {
       }
     }
     let commit = Commit(directory: configuration.files?.directory, server: server)
-    for id in try commit.unfinished() { lines.append("unfinished: restore \(id); the next restore finishes or undoes it") }
+    do {
+      if let journal = try commit.replacing() { lines.append("unfinished: \(commit.incomplete(journal))") }
+      for id in try commit.unfinished() { lines.append("unfinished: restore \(id); the next restore finishes or undoes it") }
+    } catch let failure as Failure { lines.append("unknown: \(failure)") }
     if let server {
       for name in try await server.databases().sorted() {
         for live in server.settings.names where DatabaseName.parse(name, live: live)?.isStaging == true {
@@ -68,8 +71,8 @@ extension Restore {
         }
       }
     }
-    let kept = try await commit.kept()
     output(lines.joined(separator: "\n"))
+    let kept = try await commit.kept()
     output(kept.isEmpty ? "kept for rollback: nothing" : Self.keptText(kept))
     return .done
   }

@@ -55,7 +55,10 @@ extension Restore {
       problems += try await check.problems(clients: found)
       if problems.isEmpty { missing = try await check.unmakeableOwners() }
     }
-    if let files = plan.files, let directory { problems += try filesProblems(files, directory, plan.paths) }
+    if let files = plan.files, let directory {
+      problems += try await pathProblems(files, plan)
+      problems += try filesProblems(files, directory, plan.paths)
+    }
     try Failure.collect(.refused, problems)
     return Ready(
       plan: plan, commit: commit, server: server, live: live, clients: found, roles: roles, missingRoles: missing,
@@ -68,7 +71,7 @@ extension Restore {
       if !required { return nil }
       throw Failure(
         .refused, "\(directory) does not exist or is not a directory",
-        hint: "mount the volume there, or restore with --only database")
+        hint: "mount the volume there, create it with mkdir, or restore with --only database")
     }
     return try await DirectoryLock.take(directory, waits: configuration.waits)
   }
@@ -176,15 +179,31 @@ extension Restore {
 
   // MARK: Files
 
+  /// A path that the set lacks would restore nothing and call it verified.
+  private func pathProblems(_ files: FilesPart, _ plan: Plan) async throws -> [Problem] {
+    if plan.paths.isEmpty { return [] }
+    let missing = Locked(Set(plan.paths.map { "/" + $0 }))
+    let top = Locked(Set<String>())
+    if files.evidence?.entries != 0 {
+      try await context.files.list(files.snapshot) { node in
+        guard let path = node.path else { return }
+        missing.change { $0.remove(path) }
+        if path.dropFirst().firstIndex(of: "/") == nil { top.change { if $0.count < 10 { $0.insert(String(path.dropFirst())) } } }
+      }
+    }
+    return missing.value.sorted().map {
+      Problem(
+        "set \(plan.entry.id) does not hold \(printable(String($0.dropFirst())))",
+        hint: "correct FILES_PATHS; it holds \(top.value.sorted().map(printable).joined(separator: ", "))")
+    }
+  }
+
   private func filesProblems(_ files: FilesPart, _ directory: String, _ paths: [String]) throws -> [Problem] {
     var problems: [Problem] = []
     let work = FilePath(directory).appending(Tree.workDirectory)
     do {
-      if options.dryRun {
-        if access(directory, W_OK) != 0 { throw FileError("access", directory) }
-      } else {
-        try Tree.makeDirectory(work)
-      }
+      if access(directory, W_OK) != 0 { throw FileError("access", directory) }
+      if !options.dryRun { try Tree.makeDirectory(work) }
     } catch {
       return [
         Problem(

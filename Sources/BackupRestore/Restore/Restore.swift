@@ -37,14 +37,15 @@ public struct Restore: Sendable {
       output("dry run: nothing was changed")
       return .done
     }
-    if options.inPlace, ready.plan.files != nil { try await saveLive(ready) }
+    let safety = options.inPlace && ready.plan.files != nil ? try await saveLive(ready) : nil
     let staged = try await cleaningUp(ready) {
-      let staged = try await stage(ready)
+      let staged = try await stage(ready, safety: safety)
       try await verify(staged, ready)
       try await commit(ready)
       return staged
     }
     output(try await summary(staged, ready, seconds: begin.duration(to: .now)))
+    if let safety { output("what was live before is set \(safety); back again: restore --in-place \(safety)") }
     return .done
   }
 

@@ -12,7 +12,7 @@ extension Restore {
 
   /// Files and databases side by side; the first failure stops the others. Files in place wait until every database is
   /// verified.
-  func stage(_ ready: Ready) async throws -> Staged {
+  func stage(_ ready: Ready, safety: SetID?) async throws -> Staged {
     enum Part: Sendable {
       case files(FilesEvidence, [String])
       case database(Target, DatabaseEvidence, [String])
@@ -48,7 +48,7 @@ extension Restore {
     }
     guard let files = ready.plan.files, options.inPlace else { return staged }
     try decide(staged.differences)
-    return try await overwrite(files, ready, staged)
+    return try await overwrite(files, ready, staged, safety: safety)
   }
 
   /// A difference ends the restore with the things named; the operator may accept it.
@@ -199,21 +199,40 @@ extension Restore {
   // MARK: In place
 
   /// For volumes too full for two copies: what is live is saved as a set first.
-  func saveLive(_ ready: Ready) async throws {
+  func saveLive(_ ready: Ready) async throws -> SetID? {
+    if let journal = try ready.commit.replacing() {
+      log.warning("an earlier --in-place was interrupted: what is live is incomplete and is not saved")
+      return journal.safety
+    }
     log.warning("--in-place: the files are replaced where they are; saving what is live first")
     let backup = Backup(context)
     let server = ready.server
     let saved = try await backup.saveSet(
       Backup.Ready(
         catalog: ready.catalog, sets: ready.sets, clients: ready.clients, server: server, lock: ready.lock,
-        names: server == nil ? [] : ready.plan.databases.map(\.live).filter { ready.live.contains($0) }))
+        names: server == nil ? [] : ready.plan.databases.map(\.live).filter { ready.live.contains($0) }), before: "in-place")
     output(saved.text)
+    return saved.record.id
   }
 
   /// The live files go first: restic's own `--delete` comes after the content, when a full volume has failed already.
-  private func overwrite(_ files: FilesPart, _ ready: Ready, _ staged: Staged) async throws -> Staged {
+  private func overwrite(_ files: FilesPart, _ ready: Ready, _ staged: Staged, safety: SetID?) async throws -> Staged {
     let directory = FilePath(configuration.files!.directory)
     let paths = ready.plan.paths
+    let marker = ready.commit.exchange(ready.plan.id)!
+    try Tree.makeDirectory(marker.work)
+    let journal = Journal(
+      id: ready.plan.id, set: ready.plan.entry.id, rollbackOf: nil, phase: .replacing, renames: [], paths: paths, entries: [],
+      root: nil, rootBefore: nil, safety: safety)
+    try journal.write(in: marker.work)
+    do { return try await replace(files, directory, paths, staged) } catch {
+      let failure = ready.commit.incomplete(journal)
+      log.error("\(failure)")
+      throw error
+    }
+  }
+
+  private func replace(_ files: FilesPart, _ directory: FilePath, _ paths: [String], _ staged: Staged) async throws -> Staged {
     try await blocking {
       let all = paths.isEmpty ? try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) } : []
       for path in all.map({ directory.appending($0) }) + paths.map({ directory.appending(FilePath($0).components) }) {
@@ -232,7 +251,7 @@ extension Restore {
       }
     }
     let (evidence, differences) = try await FilesVerification(
-      directory: directory, paths: ready.plan.paths, owner: configuration.files?.owner, evidence: files.evidence
+      directory: directory, paths: paths, owner: configuration.files?.owner, evidence: files.evidence
     ).run(context.files, snapshot: files.snapshot)
     try await blocking { try Tree.syncFileSystem(directory) }
     var staged = staged

@@ -14,6 +14,7 @@ extension Restore {
         renames: plan.databases.flatMap { Self.renames(from: $0.staging, to: $0.live, keeping: $0.previous, live: ready.live) },
         paths: plan.paths, entries: try staged.map { try $0.entries(from: $0.tree, paths: plan.paths) } ?? [], root: root,
         rootBefore: root == nil ? nil : try staged?.directory.status().attributes))
+    if plan.files != nil { try ready.commit.endReplacing() }
     ready.scratch.remove()
   }
 

@@ -24,9 +24,11 @@ struct Catalog: Sendable {
     let rebuilt: Bool
 
     var doubted: Bool { record?.tag("doubted") != nil && !accepted }
+    /// Saved by a restore before it replaced what was live: perhaps the very state somebody wants to get away from.
+    var isSafety: Bool { record?.tag("before") != nil }
     var incomplete: Bool { record == nil && !rebuilt }
     /// Can be restored without a second thought.
-    var sound: Bool { !doubted && !incomplete && gone.isEmpty }
+    var sound: Bool { !doubted && !incomplete && gone.isEmpty && !isSafety }
     var parts: [Snapshot] { (files.map { [$0] } ?? []) + databases }
 
     func number(_ tag: String) -> Int? { record?.tag(tag).flatMap { Int($0) } }
@@ -34,9 +36,10 @@ struct Catalog: Sendable {
     /// How `--list` marks it.
     var mark: String {
       if !gone.isEmpty { return "damaged: a part is gone" }
-      if incomplete { return "incomplete: no record" }
+      if incomplete { return "incomplete: no record, its backup never finished" }
       if rebuilt { return "no record: lost, or never finished" }
-      if record?.tag("doubted") != nil { return accepted ? "accepted" : "doubted" }
+      if isSafety { return "saved before restore --\(record?.tag("before") ?? "")" }
+      if let reason = record?.tag("doubted") { return accepted ? "accepted" : "doubted: \(reason)" }
       return ""
     }
   }
@@ -130,7 +133,7 @@ struct Catalog: Sendable {
   }
 
   private func newest(among candidates: [Entry], _ host: String, when: String) throws -> Entry {
-    let restorable = candidates.filter { !$0.incomplete && !$0.rebuilt }
+    let restorable = candidates.filter { !$0.incomplete && !$0.rebuilt && !$0.isSafety }
     if restorable.isEmpty, let rebuilt = candidates.last(where: \.rebuilt) {
       throw Failure(
         .refused, "no set of \(host)\(when) has a record: they are lost, or no backup ever finished",
@@ -156,8 +159,8 @@ struct Catalog: Sendable {
   private static func refusal(of doubted: Entry, instead: Entry?) -> Failure {
     let other = instead.map { "the newest undoubted one is \($0.id)" } ?? "there is no undoubted one"
     return Failure(
-      .refused, "the newest set \(doubted.id) is doubted: it lacks a part or shrank sharply; \(other)",
-      hint: "choose: restore \(instead?.id ?? doubted.id)\(instead == nil ? "" : " or restore \(doubted.id)")")
+      .refused, "the newest set \(doubted.id) is \(doubted.mark); \(other)",
+      hint: "name the one you want: restore \(instead?.id ?? doubted.id)\(instead == nil ? "" : " or restore \(doubted.id)")")
   }
 
   private static func check(_ entry: Entry) throws {

@@ -15,6 +15,8 @@ struct Record: Codable, Equatable, Sendable {
   let doubts: [String]
   let files: FilesPart?
   let databases: [DatabasePart]
+  /// What it was saved before, when not by the nightly backup: `in-place`. Never chosen unless named.
+  var before: String?
 
   var rows: Int { databases.reduce(0) { $0 + ($1.evidence?.rows ?? 0) } }
   var tables: Int { databases.reduce(0) { $0 + ($1.evidence?.tables.count ?? 0) } }
@@ -32,7 +34,9 @@ struct Record: Codable, Equatable, Sendable {
     if !databases.isEmpty {
       tags += ["tables=\(tables)", "rows=\(rows)", "dump-bytes=\(databases.reduce(0) { $0 + $1.bytes })"]
     }
-    if !doubts.isEmpty { tags.append("doubted=yes") }
+    // restic separates tags by commas.
+    if !doubts.isEmpty { tags.append("doubted=" + doubts.joined(separator: "; ").replacing(",", with: "")) }
+    if let before { tags.append("before=\(before)") }
     return tags
   }
 }
