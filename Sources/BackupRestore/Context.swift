@@ -30,13 +30,37 @@ public struct Context: Sendable {
 
   /// Every repository's snapshots at once: proves that all can be opened.
   func catalog() async throws -> (catalog: Catalog, sets: [Snapshot]) {
-    async let files = settled { try await self.files.snapshots() }
-    async let databases = settled { try await self.databases.snapshots() }
-    async let sets = settled { try await self.sets.snapshots() }
-    let results = await [files, databases, sets]
+    let opened = await opened(Repository.Name.own)
+    let results = Repository.Name.own.map { opened[$0]! }
     try Failure.merge(results)
     let lists = try results.map { try $0.get() }
     return (Catalog(files: lists[0], databases: lists[1], sets: lists[2]), lists[2])
+  }
+
+  /// The snapshots of each of these repositories, all opened at once.
+  func opened(_ names: [Repository.Name]) async -> [Repository.Name: Result<[Snapshot], any Error>] {
+    await withTaskGroup { group in
+      for name in names { group.addTask { (name, await settled { try await repository(name).snapshots() }) } }
+      return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+    }
+  }
+
+  /// What can be restored: sets, and the predecessor's snapshots. A repository that does not exist holds nothing; where none
+  /// exists, that is the failure.
+  func restorable() async throws -> (catalog: Catalog, sets: [Snapshot], old: OldStyle) {
+    let opened = await opened(Repository.Name.own + Repository.Name.old)
+    let own = Repository.Name.own.map { opened[$0]! }
+    try Failure.merge(opened.values.allSatisfy(\.isMissing) ? own : own.filter { !$0.isMissing })
+    let lists = opened.compactMapValues { try? $0.get() }
+    for name in Repository.Name.old where !opened[name]!.isMissing {
+      if case .failure(let error) = opened[name] { log.warning("old-style repository \(repository(name).shown): \(error)") }
+    }
+    let sets = lists[.sets] ?? []
+    let catalog = Catalog(files: lists[.files] ?? [], databases: lists[.database] ?? [], sets: sets)
+    for name in Repository.Name.own where opened[name]!.isMissing && !catalog.entries.isEmpty {
+      log.warning("there is no repository at \(repository(name).shown): what it held is missing from the sets")
+    }
+    return (catalog, sets, OldStyle(([.files, .database] + Repository.Name.old).map { ($0, lists[$0] ?? []) }))
   }
 
   /// PostgreSQL's programs on this machine.
@@ -72,7 +96,6 @@ public struct Context: Sendable {
     let set: [(String, Bool)] = [
       ("COPY_RESTIC_REPOSITORY", configuration.copy != nil),
       ("METRICS_PUSHGATEWAY_URL", configuration.reporting.pushgateway != nil), ("PING_URL", configuration.reporting.ping != nil),
-      ("RESTIC_NEW_PASSWORD", configuration.repository.newPassword != nil),
       ("QUIESCE_DEPLOYMENTS", !configuration.quiesceDeployments.isEmpty),
     ]
     for (name, isSet) in set where isSet { log.warning("\(name) is set, but version \(Program.version) does not act on it") }
@@ -100,6 +123,14 @@ extension Failure {
     var problems: [Problem] = []
     for problem in failures.flatMap(\.problems) where !problems.contains(problem) { problems.append(problem) }
     throw Failure(first.status, problems)
+  }
+}
+
+extension Result where Success == [Snapshot], Failure == any Error {
+  /// No repository there.
+  var isMissing: Bool {
+    if case .failure(let failure as BackupRestore.Failure) = self { return failure.status == .repositoryMissing }
+    return false
   }
 }
 

@@ -9,7 +9,20 @@ struct Init: AsyncParsableCommand {
       "Safe to run again: what is there is left as it is, and a wrong password is never answered with a new repository.\n\n"
       + Program.help, version: Program.version)
 
+  @Flag(help: "Move every repository from RESTIC_PASSWORD to RESTIC_NEW_PASSWORD; safe to run again after a crash.")
+  var rotatePassword = false
+
+  @Flag(help: "Do nothing but wait, as process 1 of the backup-restore pod; ends on SIGTERM, after the runs in the pod.")
+  var wait = false
+
+  func validate() throws {
+    if rotatePassword, wait { throw ValidationError("--rotate-password and --wait do not go together") }
+  }
+
   func run() async throws {
-    try await Program.run { try await Initialise($0).run() }
+    if wait { return await Waiting.run() }
+    try await Program.run { [self] context in
+      rotatePassword ? try await RotatePassword(context).run() : try await Initialise(context).run()
+    }
   }
 }

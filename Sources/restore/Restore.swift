@@ -12,8 +12,13 @@ struct RestoreCommand: AsyncParsableCommand {
       + Program.help,
     version: Program.version)
 
-  @Argument(help: "The set to restore, or with --rollback and --discard-previous the restore; any unique beginning of its id.")
-  var set: String?
+  @Argument(
+    help: ArgumentHelp(
+      """
+      The set to restore, or with --rollback and --discard-previous the restore; any unique beginning of its id. Old-style \
+      snapshots by their ids, as the predecessor took them: DATABASE FILES, ROLES DATABASE FILES, or one alone.
+      """, valueName: "set"))
+  var names: [String] = []
 
   @Option(help: ArgumentHelp("Restore the newest set at or before this time (RFC 3339 with zone).", valueName: "time"))
   var at: String?
@@ -50,9 +55,12 @@ struct RestoreCommand: AsyncParsableCommand {
     if modes > 1 { throw ValidationError("--list, --status, --rollback and --discard-previous do not go together") }
     let choosing = at != nil || only != nil || dryRun || inPlace || acceptDifferences || dropSlots
     if modes == 1, choosing { throw ValidationError("--list, --status, --rollback and --discard-previous take no other option") }
-    if list || status, set != nil { throw ValidationError("--list and --status take no set") }
-    if set == "" { throw ValidationError("the set's name is empty") }
-    if set != nil, at != nil { throw ValidationError("a set and --at do not go together") }
+    if list || status, !names.isEmpty { throw ValidationError("--list and --status take no set") }
+    if names.contains("") { throw ValidationError("a name is empty") }
+    if names.count > 3 || (modes == 1 && names.count > 1) {
+      throw ValidationError("too many names: \(names.joined(separator: " "))")
+    }
+    if !names.isEmpty, at != nil { throw ValidationError("a set and --at do not go together") }
     if at != nil, time == nil { throw ValidationError("--at wants a time with zone, for example 2026-11-23T23:10:00Z") }
   }
 
@@ -62,10 +70,10 @@ struct RestoreCommand: AsyncParsableCommand {
     try await Program.run { [self] context in
       if list { return try await Restore(context).list() }
       if status { return try await Restore(context).status() }
-      if rollback { return try await Restore(context).rollback(set) }
-      if discardPrevious { return try await Restore(context).discardPrevious(set) }
+      if rollback { return try await Restore(context).rollback(names.first) }
+      if discardPrevious { return try await Restore(context).discardPrevious(names.first) }
       var options = Restore.Options()
-      options.set = set
+      options.names = names
       options.at = time
       options.only = only
       options.dryRun = dryRun

@@ -345,7 +345,7 @@ import Testing
       Server.Rename(from: staging, to: site.database),
     ]
     let journal = Journal(
-      id: id, set: nil, rollbackOf: nil, phase: .ready, renames: renames, paths: ["a"],
+      id: id, source: nil, rollbackOf: nil, phase: .ready, renames: renames, paths: ["a"],
       entries: try exchange.entries(from: exchange.tree, paths: ["a"]), root: nil, rootBefore: nil)
     try journal.write(in: exchange.work)
     // Before the rename: backup leaves it, and the live state is the old one.

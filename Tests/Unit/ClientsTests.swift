@@ -72,13 +72,13 @@ import Testing
       (["pg_restore: error: could not read from input file: end of file"], false),
     ] as [([String], Bool)]) func onlyTheOneKnownErrorIsHarmless(lines: [String], harmless: Bool)
   {
-    let errors = RestoreErrors()
+    let errors = ClientErrors("pg_restore")
     for line in lines { errors.take(line) }
     #expect(errors.onlyTimeout == harmless)
   }
 
   @Test func theFirstRealErrorIsTheOneNamed() {
-    let errors = RestoreErrors()
+    let errors = ClientErrors("pg_restore")
     for line in Self.timeout + ["pg_restore: error: one", "pg_restore: error: two"] { errors.take(line) }
     #expect(errors.first == "one")
   }

@@ -27,7 +27,10 @@ import Testing
           ], directory: "/srv"))
   }
 
-  @Test(arguments: zip(Repository.Name.allCases, ["/r/files", "/r/pg-database", "/r/sets"]))
+  @Test(
+    arguments: zip(
+      Repository.Name.own + Repository.Name.old,
+      ["/r/files", "/r/pg-database", "/r/sets", "/r/pg-role", "/r/db", "/r"]))
   func theRepositoriesLieBelowTheBase(name: Repository.Name, url: String) throws {
     #expect(try repository([:], name).command([]).environment["RESTIC_REPOSITORY"] == url)
   }

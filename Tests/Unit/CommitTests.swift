@@ -12,7 +12,7 @@ import Testing
 
   func journal(_ volume: Volume, renames: [Server.Rename] = [], root: FileAttributes? = nil) throws -> Journal {
     Journal(
-      id: .day(2), set: .day(1), rollbackOf: nil, phase: .ready, renames: renames, paths: [],
+      id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: .ready, renames: renames, paths: [],
       entries: try volume.exchange.entries(from: volume.exchange.tree, paths: []), root: root, rootBefore: nil)
   }
 
@@ -63,7 +63,7 @@ import Testing
   func rollback(_ volume: Volume, of origin: SetID, as id: SetID) throws -> Journal {
     let source = Volume.exchange(volume.directory, origin, true)
     return Journal(
-      id: id, set: nil, rollbackOf: origin, phase: .ready, renames: [], paths: [],
+      id: id, source: nil, rollbackOf: origin, phase: .ready, renames: [], paths: [],
       entries: try source.entries(from: source.tree, paths: []), root: nil, rootBefore: nil)
   }
 

@@ -79,7 +79,15 @@ import Testing
     #expect(failure?.problems == [Problem("\(sample.name) and \(sample.name)_FILE are both set", hint: "keep one of them")])
   }
 
-  @Test(arguments: samples) func aFileThatIsMissingIsNamedOnce(_ sample: Sample) {
+  @Test func theNextPasswordsFileMayBeMissingOrEmpty() throws {
+    let empty = try Temporary().file("\n")
+    for path in ["/nowhere/x", empty] {
+      #expect(try configuration(["RESTIC_NEW_PASSWORD_FILE": path]).repository.newPassword == nil)
+    }
+    #expect(problems(["RESTIC_NEW_PASSWORD_FILE": "/"]).count == 1)
+  }
+
+  @Test(arguments: samples.filter { $0.name != "RESTIC_NEW_PASSWORD" }) func aFileThatIsMissingIsNamedOnce(_ sample: Sample) {
     let missing = Self.environment(without: sample.name).merging([sample.name + "_FILE": "/nowhere/x"]) { $1 }
     let named = failure { _ = try Configuration(missing) }?.problems.filter { $0.fact.contains("/nowhere/x") }
     #expect(named?.count == 1)

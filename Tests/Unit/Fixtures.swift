@@ -63,8 +63,10 @@ extension SetID {
   static func day(_ day: Int) -> SetID { SetID("202601\(day < 10 ? "0" : "")\(day)T230000Z")! }
 }
 
-func snapshot(_ id: String, host: String? = "app", _ tags: [String], time: String = "2026-01-01T23:00:00Z") -> Snapshot {
-  Snapshot(id: id, time: time, hostname: host, paths: nil, tags: tags, summary: nil)
+func snapshot(
+  _ id: String, host: String? = "app", paths: [String]? = nil, _ tags: [String], time: String = "2026-01-01T23:00:00Z"
+) -> Snapshot {
+  Snapshot(id: id, time: time, hostname: host, paths: paths, tags: tags, summary: nil)
 }
 
 func databasePart(_ name: String = "app", rows: Int = 10, snapshot: String = "d1") -> DatabasePart {

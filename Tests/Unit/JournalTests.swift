@@ -7,7 +7,7 @@ import Testing
 @Suite struct JournalTests {
   static func journal(entries: [Journal.Entry] = [], phase: Journal.Phase = .ready) -> Journal {
     Journal(
-      id: .day(2), set: .day(1), rollbackOf: nil, phase: phase, renames: [.init(from: "a", to: "b")], paths: ["x"],
+      id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: phase, renames: [.init(from: "a", to: "b")], paths: ["x"],
       entries: entries, root: FileAttributes(user: 1, group: 2, mode: 0o2750), rootBefore: nil)
   }
 

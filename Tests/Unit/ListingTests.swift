@@ -6,9 +6,9 @@ import Testing
 @Suite struct ListingTests {
   typealias Day = CatalogTests.Day
 
-  static func lines(_ catalog: Catalog) throws -> [String] {
+  static func lines(_ catalog: Catalog, _ old: OldStyle = OldStyle()) throws -> [String] {
     let now = try #require(SetID.day(3).date)
-    return Restore.listing(catalog, host: "app", now: now).split(separator: "\n").map(String.init)
+    return Restore.listing(catalog, old, host: "app", now: now).split(separator: "\n").map(String.init)
   }
 
   @Test func whereThereIsNothingTheListSaysWhatToDo() throws {
@@ -21,14 +21,16 @@ import Testing
       Day(day: 2, host: "other"), Day(day: 3, record: false),
     ]
     let marks = [snapshot("m", ["kind=drill", "set=\(SetID.day(1))"], time: "2026-01-02T08:00:00Z")]
-    let lines = try Self.lines(CatalogTests.catalog(days, marks: marks, foreign: [snapshot("0123456789", host: "old", [])]))
-    #expect(lines.count == 6)
+    let lines = try Self.lines(
+      CatalogTests.catalog(days, marks: marks), OldStyle([(.files, [snapshot("0123456789", host: "old", [])])]))
+    #expect(lines.count == 7)
     #expect(lines[0].hasPrefix("SET "))
     #expect(lines[1].hasPrefix("20260101T230000Z  2 d 0 h  0 B   files, 1 database  42     3       1,234,567  2026-01-02"))
     #expect(lines[2].hasPrefix("20260102T230000Z") && lines[2].hasSuffix("  doubted: 2 rows"))
     #expect(lines[3].hasSuffix("  of other"))
     #expect(lines[4].hasSuffix("  incomplete: no record, its backup never finished"))
-    #expect(lines[5].hasPrefix("01234567 ") && lines[5].hasSuffix("  old-style snapshot of old"))
+    #expect(lines[5].hasPrefix("01234567 ") && lines[5].hasSuffix("  old-style snapshot in files"))
+    #expect(lines[6].contains("restore DATABASE FILES"))
   }
 
   @Test func aNameFromARepositoryDoesNotMoveTheCursor() throws {

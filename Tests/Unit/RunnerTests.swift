@@ -76,7 +76,7 @@ import Testing
     heard.take("plain message\r")
     #expect(heard.all.errors == ["no *** here", "*** wrong", "plain ***"])
     #expect(heard.all.items == ["/a"])
-    let restore = RestoreErrors()
+    let restore = ClientErrors("pg_restore")
     restore.take("pg_restore: error: could not execute \(secret.reveal())")
     #expect(restore.first == "could not execute ***")
   }

@@ -16,6 +16,42 @@ public struct Initialise: Sendable {
     return .done
   }
 
+  /// For `backup --init`: creates what is missing where nothing was there before, as the predecessor's backup did each night.
+  ///
+  /// - Throws: `Failure` 22 where another repository of the same base, or the copy, exists: then a volume may have vanished. Only
+  ///   `sets`, and what the predecessor had no use for, may be missing beside its own.
+  public func runBeforeBackup() async throws {
+    let opened = await context.opened(Repository.Name.own + [.roles, .oldDatabase])
+    let missing = Repository.Name.own.filter { opened[$0]!.isMissing }
+    if missing.isEmpty { return }
+    try Failure.merge(Repository.Name.own.filter { !missing.contains($0) }.map { opened[$0]! })
+    var present = opened.filter { !$0.value.isMissing }.map { context.repository($0.key) }
+    let isOldStyle = opened.values.allSatisfy { (try? $0.get())?.contains { $0.tag("set") != nil } != true }
+    if missing.contains(.sets), isOldStyle, !missing.contains(where: isInUse) { present = [] }
+    if let copy = context.configuration.copy {
+      for name in Repository.Name.own {
+        let repository = Repository(name: name, settings: copy, waits: context.configuration.waits, base: context.base)
+        if !(await settled { try await repository.snapshots() }).isMissing { present.append(repository) }
+      }
+    }
+    if present.isEmpty {
+      _ = try await run()
+      return
+    }
+    throw Failure(
+      .refused,
+      "\(missing.map { context.repository($0).shown }.joined(separator: ", ")) is missing, while \(present[0].shown) exists",
+      hint: "a volume may have vanished: check RESTIC_REPOSITORY and what is mounted; if it never existed, run init")
+  }
+
+  private func isInUse(_ name: Repository.Name) -> Bool {
+    switch name {
+    case .files: context.configuration.files != nil
+    case .database: context.configuration.database != nil
+    default: false
+    }
+  }
+
   private func ensure(_ repository: Repository) async throws -> String {
     do {
       let count = try await repository.snapshots().count

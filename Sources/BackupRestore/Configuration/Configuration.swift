@@ -43,7 +43,7 @@ public struct Configuration: Sendable {
 public struct RepositorySettings: Sendable, Equatable {
   /// The base: `files`, `pg-database` and `sets` lie below it. May contain a password, so it is a secret.
   public let base: Secret
-  public let password: Secret
+  public private(set) var password: Secret
   public let newPassword: Secret?
   /// The host name that snapshots carry.
   public let host: String
@@ -66,7 +66,8 @@ public struct RepositorySettings: Sendable, Equatable {
   private init?(_ environment: inout Environment, prefix: String) {
     let base = environment.text(prefix + "RESTIC_REPOSITORY")
     let password = environment.secret(prefix + "RESTIC_PASSWORD")
-    newPassword = environment.secret(prefix + "RESTIC_NEW_PASSWORD")
+    // The predecessor's manifests name its file always; the Secret holds it only while it is needed.
+    newPassword = environment.text(prefix + "RESTIC_NEW_PASSWORD", optional: true).map { Secret($0) }
     if base == nil, !environment.problems.contains(where: { $0.fact.hasPrefix("\(prefix)RESTIC_REPOSITORY_FILE") }) {
       environment.report(
         "\(prefix)RESTIC_REPOSITORY is not set",
@@ -92,6 +93,12 @@ public struct RepositorySettings: Sendable, Equatable {
   }
 
   /// rest:https://user:password@host/: the password is masked wherever a child prints it.
+  func with(password: Secret) -> RepositorySettings {
+    var other = self
+    other.password = password
+    return other
+  }
+
   private static func rememberPassword(in url: String) {
     guard let scheme = url.firstRange(of: "://"), let at = url[scheme.upperBound...].lastIndex(of: "@") else { return }
     let user = url[scheme.upperBound..<at]

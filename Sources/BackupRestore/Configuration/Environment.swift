@@ -16,8 +16,9 @@ struct Environment {
     if !problems.contains(problem) { problems.append(problem) }
   }
 
-  /// The value of NAME or the content of NAME_FILE; nil when neither is set or both are empty.
-  mutating func text(_ name: String) -> String? {
+  /// The value of NAME or the content of NAME_FILE; nil when neither is set or both are empty. `optional`: also where the file is
+  /// missing or empty.
+  mutating func text(_ name: String, optional: Bool = false) -> String? {
     let direct = variables[name].flatMap { $0.isEmpty ? nil : $0 }
     let fileName = name + "_FILE"
     // AWS_SHARED_CREDENTIALS_FILE and its like are variables of their own, not NAME_FILE of something.
@@ -33,11 +34,14 @@ struct Environment {
         return nil
       }
       while value.last?.isNewline == true { value.removeLast() }
+      if value.isEmpty, optional { return nil }
       if value.isEmpty {
         report("\(fileName): \(path) is empty", hint: "write the value into the file, or unset \(fileName)")
         return nil
       }
       return value
+    } catch Errno.noSuchFileOrDirectory where optional {
+      return nil
     } catch {
       report(
         "\(fileName): \(path) cannot be read: \(error)",

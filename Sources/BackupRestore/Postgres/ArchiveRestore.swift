@@ -1,6 +1,3 @@
-import Synchronization
-import SystemPackage
-
 /// Loads an archive into a staging database with pg_restore.
 struct ArchiveRestore: Sendable {
   let settings: DatabaseSettings
@@ -25,7 +22,7 @@ struct ArchiveRestore: Sendable {
 
   /// Runs it. - Throws: `Failure` when pg_restore fails for any other reason than that one known error.
   func run(_ command: Command, input: Input) async throws {
-    let errors = RestoreErrors()
+    let errors = ClientErrors("pg_restore")
     let outcome = try await Runner.run(command, input: input, output: .document(limit: 1 << 16), errors: errors.take)
     if outcome.ending.succeeded { return }
     if expectsTimeoutError, outcome.ending == .exited(1), errors.onlyTimeout {
@@ -35,32 +32,5 @@ struct ArchiveRestore: Sendable {
     throw Failure(
       .verificationFailed, "pg_restore failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
       hint: "nothing live was changed; the line above names what the server refused")
-  }
-}
-
-/// pg_restore's standard error. Counts errors, and of them the one that is known to be harmless.
-final class RestoreErrors: Sendable {
-  private let state = Mutex<(errors: Int, timeouts: Int, ignored: Int?, first: String?)>((0, 0, nil, nil))
-
-  var first: String? { state.withLock { $0.first } }
-
-  /// Whether every error was the known one, by the lines and by pg_restore's own count.
-  var onlyTimeout: Bool {
-    state.withLock { $0.errors > 0 && $0.errors == $0.timeouts && $0.ignored == $0.errors }
-  }
-
-  @Sendable func take(_ line: String) {
-    log.info("\(line.hasPrefix("pg_restore: ") ? "" : "pg_restore: ")\(Secret.mask(printable(line)))")
-    state.withLock { state in
-      if line.hasPrefix("pg_restore: error: ") {
-        state.errors += 1
-        if line.contains("unrecognized configuration parameter \"transaction_timeout\"") {
-          state.timeouts += 1
-        } else {
-          state.first = state.first ?? Secret.mask(String(line.dropFirst(19)))
-        }
-      }
-      if let range = line.firstRange(of: "errors ignored on restore: ") { state.ignored = Int(line[range.upperBound...]) }
-    }
   }
 }

@@ -54,6 +54,17 @@ struct Clients: Equatable, Sendable {
     return (directories[fit]! + "/pg_restore", fit)
   }
 
+  /// The one of the server's own major, else the newest: psql speaks with every server.
+  func psql(server: Int) throws -> String {
+    let found = ([server] + directories.keys.sorted(by: >)).compactMap { directories[$0].map { $0 + "/psql" } }
+    guard let program = found.first(where: { FileManager.default.isExecutableFile(atPath: $0) }) else {
+      throw Failure(
+        .refused, "psql is missing, which loads the plain SQL of old-style snapshots",
+        hint: "install postgresql-client-\(server), or use an image that has it")
+    }
+    return program
+  }
+
   private var newest: String { directories.keys.max().map(String.init) ?? "missing" }
 }
 

@@ -87,7 +87,7 @@ struct RoleReader: Sendable {
       body +=
         "ALTER ROLE \(role) SET \(DatabaseProperties.settingName(setting.name)) = \(DatabaseProperties.settingValue(setting));\n"
     }
-    return Self.guarded("NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = \(SQL.literal(name)))", body)
+    return Self.unlessExists(name, body)
   }
 
   /// Granted where missing. The options of 16 and later are left at the target's defaults, which are what a plain GRANT
@@ -98,14 +98,22 @@ struct RoleReader: Sendable {
       SELECT p.rolname, bool_or(m.admin_option) FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles p ON p.oid = m.roleid
       JOIN pg_catalog.pg_roles r ON r.oid = m.member WHERE r.rolname = $1 GROUP BY 1 ORDER BY 1
       """, [name])
-    return rows.map { row in
-      let missing = """
-        NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles p ON p.oid = m.roleid \
-        JOIN pg_catalog.pg_roles r ON r.oid = m.member WHERE p.rolname = \(SQL.literal(row[0]!)) AND r.rolname = \(SQL.literal(name)))
-        """
-      let option = row[1] == "t" ? " WITH ADMIN OPTION" : ""
-      return Self.guarded(missing, "GRANT \(SQL.identifier(row[0]!)) TO \(SQL.identifier(name))\(option);\n")
-    }.joined()
+    return rows.map { Self.grant($0[0]!, to: name, admin: $0[1] == "t") }.joined()
+  }
+
+  /// A membership, granted where it is missing.
+  static func grant(_ parent: String, to member: String, admin: Bool) -> String {
+    let missing = """
+      NOT EXISTS (SELECT FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles p ON p.oid = m.roleid \
+      JOIN pg_catalog.pg_roles r ON r.oid = m.member WHERE p.rolname = \(SQL.literal(parent)) AND r.rolname = \(SQL.literal(member)))
+      """
+    let option = admin ? " WITH ADMIN OPTION" : ""
+    return guarded(missing, "GRANT \(SQL.identifier(parent)) TO \(SQL.identifier(member))\(option);\n")
+  }
+
+  /// Statements about a role that are run only where it does not exist.
+  static func unlessExists(_ role: String, _ body: String) -> String {
+    guarded("NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = \(SQL.literal(role)))", body)
   }
 
   /// A DO block whose quoting cannot be closed by what is inside: the tag is chosen not to occur in it.

@@ -32,21 +32,27 @@ public enum Program {
     umask(0o077)
     let running = Task { try await body(try await Context(environment)) }
     let received = Mutex<Int32>(0)
-    let sources = [SIGTERM, SIGINT].map { number in
-      signal(number, SIG_IGN)
-      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
-      source.setEventHandler {
-        received.withLock { $0 = number }
-        log.warning("\(number == SIGINT ? "SIGINT" : "SIGTERM") received: stopping in order (a swap that has begun is finished)")
-        running.cancel()
-      }
-      source.resume()
-      return source
+    let sources = onStop { number in
+      received.withLock { $0 = number }
+      log.warning("\(number == SIGINT ? "SIGINT" : "SIGTERM") received: stopping in order (a swap that has begun is finished)")
+      running.cancel()
     }
     let result = await running.result
     for source in sources { source.cancel() }
     let status = conclude(result, signal: received.withLock { $0 })
+    Pod.writeTerminationMessage("exit code \(status.rawValue): \(status.meaning)\n" + Screen.shared.said)
     if status != .done { throw ExitCode(status.rawValue) }
+  }
+
+  /// Calls `body` with SIGTERM or SIGINT when it arrives, until the sources are cancelled.
+  static func onStop(_ body: @escaping @Sendable (Int32) -> Void) -> [any DispatchSourceSignal] {
+    [SIGTERM, SIGINT].map { number in
+      signal(number, SIG_IGN)
+      let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+      source.setEventHandler { body(number) }
+      source.resume()
+      return source
+    }
   }
 
   private static func conclude(_ result: Result<ExitStatus, any Error>, signal number: Int32) -> ExitStatus {

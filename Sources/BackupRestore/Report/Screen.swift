@@ -18,6 +18,7 @@ final class Screen: Sendable {
     var lastDraw = ContinuousClock().now
     var lastHeartbeat = ContinuousClock().now
     var format = ReportingSettings.Format.text
+    var said = ""
   }
   private let state = Mutex(State())
   private let isTerminal = isatty(STDERR_FILENO) == 1
@@ -34,9 +35,34 @@ final class Screen: Sendable {
   func write(_ level: Logger.Level, _ message: String) {
     state.withLock { state in
       clear(&state)
-      emit(line(level, message, state.format))
+      emit(line(level, message, state.format, plain: !isTerminal))
       draw(&state)
+      if level >= .warning { remember("\(level): \(message)", &state) }
+      tellPod(line(level, message, state.format, plain: true))
     }
+  }
+
+  /// A result, for standard output.
+  func result(_ text: String) {
+    state.withLock { state in
+      clear(&state)
+      send(text + "\n", to: STDOUT_FILENO)
+      draw(&state)
+      remember(text, &state)
+      tellPod(text)
+    }
+  }
+
+  /// Results, warnings and errors so far; of a long run the end.
+  var said: String { state.withLock { $0.said } }
+
+  private func remember(_ text: String, _ state: inout State) {
+    state.said = String((state.said + text + "\n").suffix(Pod.longestMessage))
+  }
+
+  private func tellPod(_ text: String) {
+    guard let log = Pod.log?.rawValue else { return }
+    send("[\(getpid())] " + text.replacing("\n", with: "\n[\(getpid())] ") + "\n", to: log)
   }
 
   /// Sets a part's progress line.
@@ -56,7 +82,7 @@ final class Screen: Sendable {
         state.lastDraw = now
       } else if !isTerminal, now - state.lastHeartbeat > .seconds(60) {
         state.lastHeartbeat = now
-        for part in state.parts { emit(self.line(.info, "\(part.name): \(part.line)", state.format)) }
+        for part in state.parts { emit(self.line(.info, "\(part.name): \(part.line)", state.format, plain: true)) }
       }
     }
   }
@@ -90,11 +116,21 @@ final class Screen: Sendable {
 
   /// A lost terminal is no reason to stop: errors of write are ignored, SIGPIPE is ignored by `Program`.
   private func emit(_ text: String, newline: Bool = true) {
-    let bytes = Array((text + (newline ? "\n" : "")).utf8)
-    _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    send(text + (newline ? "\n" : ""), to: STDERR_FILENO)
   }
 
-  private func line(_ level: Logger.Level, _ message: String, _ format: ReportingSettings.Format) -> String {
+  private func send(_ text: String, to descriptor: Int32) {
+    Array(text.utf8).withUnsafeBytes { buffer in
+      var rest = buffer[...]
+      while !rest.isEmpty {
+        let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+        if count <= 0 { return }
+        rest = rest.dropFirst(count)
+      }
+    }
+  }
+
+  private func line(_ level: Logger.Level, _ message: String, _ format: ReportingSettings.Format, plain: Bool) -> String {
     switch format {
     case .json:
       struct Line: Encodable {
@@ -107,7 +143,7 @@ final class Screen: Sendable {
       let json = try? encoder.encode(Line(time: Format.time(Date()), level: level.rawValue, message: message))
       return json.map { String(decoding: $0, as: UTF8.self) } ?? message
     case .text:
-      let prefix = isTerminal ? "" : Format.time(Date()) + " "
+      let prefix = plain ? Format.time(Date()) + " " : ""
       let name = level == .info ? "" : level.rawValue + ": "
       return prefix + name + message
     }
@@ -166,14 +202,4 @@ final class Meter: Sendable {
 }
 
 /// Results go to standard output.
-func output(_ text: String) {
-  let bytes = Array((text + "\n").utf8)
-  bytes.withUnsafeBytes { buffer in
-    var rest = buffer[...]
-    while !rest.isEmpty {
-      let count = write(STDOUT_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-      if count <= 0 { return }
-      rest = rest.dropFirst(count)
-    }
-  }
-}
+func output(_ text: String) { Screen.shared.result(text) }

@@ -3,10 +3,17 @@ import Synchronization
 
 /// One of the repositories below the base, and the restic verbs the toolkit uses on it.
 struct Repository: Sendable {
-  enum Name: String, CaseIterable, Sendable {
+  enum Name: String, Sendable {
     case files
     case database = "pg-database"
     case sets
+    /// The predecessor's, read only: beside `files` and `pg-database` its roles; before that `db`; at first the base itself.
+    case roles = "pg-role"
+    case oldDatabase = "db"
+    case base = ""
+
+    static let own: [Name] = [.files, .database, .sets]
+    static let old: [Name] = [.roles, .oldDatabase, .base]
   }
 
   let name: Name
@@ -29,6 +36,7 @@ struct Repository: Sendable {
 
   /// Below the base. Backends written `scheme:bucket:path` need the second colon where the base is the bucket alone.
   static func location(_ base: String, _ name: Name) -> String {
+    if name == .base { return base }
     let parts = base.split(separator: ":", omittingEmptySubsequences: false)
     let bucketAlone = parts.count == 2 && ["b2", "gs", "azure", "swift"].contains(parts[0])
     return base + (bucketAlone ? ":/" : "/") + name.rawValue
@@ -39,6 +47,9 @@ struct Repository: Sendable {
     let location = Self.location(settings.base.reveal(), name)
     return location.hasPrefix("/") ? location : nil
   }
+
+  /// Its name, for tables and lists of results.
+  var title: String { name == .base ? "the base" : name.rawValue }
 
   /// Where it lies, for messages.
   var shown: String { Self.location(settings.shown, name) }
@@ -236,7 +247,7 @@ struct Repository: Sendable {
     }
   }
 
-  private func decode<T: Decodable>(_ type: T.Type, _ document: [UInt8], of verb: String) throws -> T {
+  func decode<T: Decodable>(_ type: T.Type, _ document: [UInt8], of verb: String) throws -> T {
     do {
       return try JSONDecoder().decode(type, from: Data(document))
     } catch {

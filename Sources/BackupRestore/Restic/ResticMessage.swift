@@ -87,6 +87,12 @@ struct Node: Decodable, Sendable {
   }
 }
 
+/// A key of `restic key list --json`; `current` is the one the password opened.
+struct Key: Decodable, Sendable {
+  let id: String
+  let current: Bool
+}
+
 /// A group of `restic forget --json`.
 struct ForgetGroup: Decodable, Sendable {
   let keep: [Snapshot]?

@@ -8,6 +8,27 @@ extension Repository {
     _ = try await run(["dump"] + retry + [snapshot, path], output: .descriptor(descriptor))
   }
 
+  /// The last bytes of a file of a snapshot, read to its end: restic into tail, child to child.
+  func tail(_ path: String, of snapshot: String, bytes: Int) async throws -> [UInt8] {
+    let end = Command("tail", ["-c", String(bytes)], environment: base)
+    return try await piped(path, of: snapshot) { input in
+      try await Runner.run(end, input: input, output: .document(limit: bytes), errors: { _ in }).document
+    }
+  }
+
+  /// A file of a snapshot into another child's standard input. Both must succeed.
+  func piped<T: Sendable>(_ path: String, of snapshot: String, into body: @Sendable (Input) async throws -> T) async throws -> T {
+    let pipe = try FileDescriptor.pipe(options: .closeOnExec)
+    async let dumping = settled { try await dump(path, of: snapshot, into: pipe.writeEnd) }
+    async let reading = settled { try await body(.descriptor(pipe.readEnd)) }
+    let (dumped, read) = await (dumping, reading)
+    // Where the reader gave up, restic only says that its pipe broke.
+    if case .failure(let error) = dumped, !"\(error)".contains("broken pipe") { throw error }
+    let value = try read.get()
+    try dumped.get()
+    return value
+  }
+
   /// A snapshot's tree below `target`.
   func restore(_ snapshot: String, to target: String, include: [String], total: Int?, part: String) async throws {
     let watch = watch()

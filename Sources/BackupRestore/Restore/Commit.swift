@@ -128,8 +128,8 @@ struct Commit: Sendable {
   func incomplete(_ journal: Journal) -> Failure {
     let before = journal.safety.map { "; what was live before is set \($0)" } ?? ""
     return Failure(
-      .refused, "\(directory ?? "") is incomplete: restore --in-place of set \(journal.set?.text ?? "") was interrupted",
-      hint: "restore --in-place \(journal.set?.text ?? "") finishes it\(before)")
+      .refused, "\(directory ?? "") is incomplete: restore --in-place of \(journal.source ?? "") was interrupted",
+      hint: "restore --in-place \(journal.source ?? "") finishes it\(before)")
   }
 
   /// The newest `--in-place` that never ended.

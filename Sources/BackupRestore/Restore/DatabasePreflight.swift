@@ -3,7 +3,6 @@ struct DatabasePreflight: Sendable {
   let server: Server
   let plan: Restore.Plan
   let live: Set<String>
-  let roles: String
   let dropSlots: Bool
 
   private var session: Connection { server.session }
@@ -12,11 +11,13 @@ struct DatabasePreflight: Sendable {
   func problems(clients: Clients) async throws -> [Problem] {
     var problems: [Problem] = []
     for target in plan.databases {
-      do { _ = try clients.restore(archive: target.part.pgDump ?? clients.newestMajor, server: server.major) } catch let failure
-        as Failure
-      {
-        problems += failure.problems
-      }
+      do {
+        if target.part.isPlain {
+          _ = try clients.psql(server: server.major)
+        } else {
+          _ = try clients.restore(archive: target.part.pgDump ?? clients.newestMajor, server: server.major)
+        }
+      } catch let failure as Failure { problems += failure.problems }
     }
     let superuser = try await isSuperuser()
     let creates = try await session.isTrue("SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user")
@@ -66,7 +67,7 @@ struct DatabasePreflight: Sendable {
   private func rolesError() async throws -> String? {
     do {
       try await session.execute("BEGIN")
-      try await session.execute(roles)
+      try await session.execute(plan.source.roles)
       try await session.execute("ROLLBACK")
       return nil
     } catch let error as DatabaseError {
@@ -77,6 +78,12 @@ struct DatabasePreflight: Sendable {
 
   private func roleProblems(_ superuser: Bool) async throws -> [Problem] {
     var problems: [Problem] = []
+    if plan.source.isOldStyle, let error = try await rolesError() {
+      problems.append(
+        Problem(
+          "the saved roles cannot be created: \(error)",
+          hint: "create what is missing by hand, then name the snapshots without roles: restore DATABASE FILES"))
+    }
     let missing = try await missing()
     if !missing.isEmpty, let error = try await rolesError() {
       for role in missing where role.granted {

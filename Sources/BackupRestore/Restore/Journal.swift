@@ -15,8 +15,9 @@ struct Journal: Codable, Equatable, Sendable {
 
   /// The restore or rollback.
   let id: SetID
-  /// The set it restores, or for a rollback the restore whose previous state it takes back.
-  let set: SetID?
+  /// What it restores, as the command line names it; nil for a rollback.
+  let source: String?
+  /// For a rollback the restore whose previous state it takes back.
   let rollbackOf: SetID?
   var phase: Phase
   /// Empty for files only. The last one is the decisive one: while its `from` exists, nothing is committed.

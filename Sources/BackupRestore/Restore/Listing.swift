@@ -4,13 +4,13 @@ import SystemPackage
 /// `--list` and `--status`: what repositories, database names and volume prove. They change nothing.
 extension Restore {
   public func list() async throws -> ExitStatus {
-    let (catalog, _) = try await context.catalog()
-    output(Self.listing(catalog, host: context.host, now: Date()))
+    let (catalog, _, old) = try await context.restorable()
+    output(Self.listing(catalog, old, host: context.host, now: Date()))
     return .done
   }
 
-  static func listing(_ catalog: Catalog, host: String, now: Date) -> String {
-    if catalog.entries.isEmpty, catalog.foreign.isEmpty { return "no sets: run backup first" }
+  static func listing(_ catalog: Catalog, _ old: OldStyle, host: String, now: Date) -> String {
+    if catalog.entries.isEmpty, old.items.isEmpty { return "no sets: run backup first" }
     var table = TextTable(["SET", "AGE", "SIZE", "PARTS", "FILES", "TABLES", "ROWS", "LAST DRILL", "NOTE"])
     for entry in catalog.entries {
       let size = entry.parts.reduce(0) { $0 + ($1.summary?.total_bytes_processed ?? 0) }
@@ -24,14 +24,18 @@ extension Restore {
         number("tables"), number("rows"), entry.drilled.map { String($0.prefix(10)) } ?? "", note,
       ])
     }
-    for snapshot in catalog.foreign.sorted(by: { $0.time < $1.time }) {
+    for item in old.items {
+      let snapshot = item.snapshot
       let size = snapshot.summary?.total_bytes_processed.map { Format.bytes($0) } ?? ""
+      let held =
+        item.kind.map { $0 == .files ? "files \((snapshot.paths ?? []).joined(separator: ", "))" : $0.rawValue } ?? "unknown"
       table.add([
-        snapshot.short, age(snapshot.date, now), size, (snapshot.paths ?? []).joined(separator: ", "), "", "", "", "",
-        "old-style snapshot of \(snapshot.hostname ?? "")",
+        snapshot.short, age(snapshot.date, now), size, held, "", "", "", "",
+        "old-style snapshot\(item.repository == .base ? "" : " in \(item.repository.rawValue)")",
       ])
     }
-    return table.text
+    let hint = "\nold-style snapshots are restored by their ids: restore DATABASE FILES, or one alone"
+    return table.text + (old.items.isEmpty ? "" : hint)
   }
 
   private static func age(_ date: Date?, _ now: Date) -> String {
@@ -39,13 +43,13 @@ extension Restore {
   }
 
   public func status() async throws -> ExitStatus {
-    let (catalog, _) = try await context.catalog()
+    let (catalog, _, old) = try await context.restorable()
     var lines: [String] = []
     if let last = catalog.of(context.host).last(where: { $0.record != nil }) {
       lines.append("last set: \(last.id), \(Self.age(last.id.date, Date())) old" + (last.mark.isEmpty ? "" : ", \(last.mark)"))
       if last.doubted, let sound = catalog.lastSound(context.host) { lines.append("last undoubted set: \(sound.id)") }
     } else {
-      lines.append("last set: none of \(context.host)")
+      lines.append("last set: none of \(context.host)\(old.items.isEmpty ? "" : "; old-style snapshots: \(old.items.count)")")
     }
     if let drilled = catalog.of(context.host).filter({ $0.drilled != nil }).last {
       lines.append("last drill: set \(drilled.id) on \(drilled.drilled!.prefix(19))Z")

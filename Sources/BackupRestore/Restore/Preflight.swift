@@ -11,7 +11,6 @@ extension Restore {
     /// Names of the databases on the server.
     let live: Set<String>
     let clients: Clients
-    let roles: String
     /// Roles that are missing and cannot be made; what they owned goes to POSTGRES_USER.
     let missingRoles: Set<String>
     let scratch: Scratch
@@ -26,17 +25,10 @@ extension Restore {
         .refused, "QUIESCE_DEPLOYMENTS is set, and this version does not scale deployments",
         hint: "scale them to 0 by hand and unset it for this run")
     }
-    async let listed = context.catalog()
     async let clients = context.clients()
-    let (catalog, sets) = try await listed
-    let entry = try catalog.choose(options.choice, host: context.host)
-    let record = try await record(of: entry)
-    var plan = try plan(entry, record, SetID(Date()))
-    let roles =
-      plan.databases.isEmpty || entry.record == nil
-      ? ""
-      : String(
-        decoding: try await context.sets.read("/roles.sql", of: entry.record!.id, limit: Context.largestRecord), as: UTF8.self)
+    let (catalog, sets, old) = try await context.restorable()
+    let source = try await source(catalog, old)
+    var plan = try plan(source, SetID(Date()))
     let server = plan.databases.isEmpty ? nil : try await Server.connect(configuration.database!, configuration.waits)
     try await server?.lock(plan.databases.map(\.live))
     // The volume is locked also where only databases are restored: finishing an earlier restore may touch it.
@@ -44,14 +36,14 @@ extension Restore {
     let lock = try await lockDirectory(directory, required: plan.files != nil)
     let commit = Commit(directory: lock == nil ? nil : directory, server: server)
     if !options.dryRun { try await finishEarlier(commit) }
-    plan = try self.plan(entry, record, try await commit.newID())
+    plan = try self.plan(source, try await commit.newID())
     let live = try await server?.databases() ?? []
     var problems: [Problem] = []
     if options.dryRun { problems += try await unfinished(commit) }
     let found = await clients
     var missing: Set<String> = []
     if let server {
-      let check = DatabasePreflight(server: server, plan: plan, live: live, roles: roles, dropSlots: options.dropSlots)
+      let check = DatabasePreflight(server: server, plan: plan, live: live, dropSlots: options.dropSlots)
       problems += try await check.problems(clients: found)
       if problems.isEmpty { missing = try await check.unmakeableOwners() }
     }
@@ -61,7 +53,7 @@ extension Restore {
     }
     try Failure.collect(.refused, problems)
     return Ready(
-      plan: plan, commit: commit, server: server, live: live, clients: found, roles: roles, missingRoles: missing,
+      plan: plan, commit: commit, server: server, live: live, clients: found, missingRoles: missing,
       scratch: try Scratch(context.base), lock: lock, catalog: catalog, sets: sets)
   }
 
@@ -95,43 +87,23 @@ extension Restore {
 
   // MARK: Plan
 
-  /// The record, or what the tags tell where records are lost.
-  private func record(of entry: Catalog.Entry) async throws -> Record {
-    if let snapshot = entry.record { return try await context.record(of: entry.id, snapshot) }
-    log.warning(
-      "the record of set \(entry.id) is lost: without evidence only the archive's and the tree's completeness can be verified")
-    let databases = entry.databases.map { snapshot in
-      let archive = snapshot.paths?.first ?? "/"
-      return DatabasePart(
-        snapshot: snapshot.id, name: Dump.databaseName(archive: archive) ?? "", archive: archive,
-        bytes: snapshot.summary?.total_bytes_processed ?? 0,
-        pgDump: nil,
-        properties: nil, roles: [], evidence: nil)
-    }
-    let files = entry.files.map {
-      FilesPart(snapshot: $0.id, directory: $0.paths?.first, paths: [], root: nil, evidence: nil)
-    }
-    return Record(
-      id: entry.id, host: entry.host, toolkit: Program.version, restic: context.restic, finished: "", doubts: [], files: files,
-      databases: databases)
-  }
-
-  private func plan(_ entry: Catalog.Entry, _ record: Record, _ id: SetID) throws -> Plan {
-    let wantsFiles = options.only != .database
-    let wantsDatabases = options.only != .files
+  private func plan(_ source: Source, _ id: SetID) throws -> Plan {
+    let record = source.record
+    let wantsFiles = source.only != .database
+    let wantsDatabases = source.only != .files
     let files = wantsFiles ? record.files : nil
     var problems: [Problem] = []
-    if wantsFiles, files == nil, configuration.files != nil || options.only == .files {
-      problems.append(Problem("set \(entry.id) has no files", hint: "restore with --only database, or choose another set"))
+    if wantsFiles, files == nil, configuration.files != nil || source.only == .files {
+      problems.append(Problem("\(source.title) has no files", hint: "restore with --only database, or choose another set"))
     }
     if files != nil, configuration.files == nil {
       problems.append(
         Problem(
-          "set \(entry.id) has files, but \(FilesSettings.standardDirectory) does not exist and FILES_DIRECTORY is not set",
+          "\(source.title) has files, but \(FilesSettings.standardDirectory) does not exist and FILES_DIRECTORY is not set",
           hint: "set FILES_DIRECTORY, or restore with --only database"))
     }
     var targets: [Target] = []
-    if wantsDatabases { (targets, problems) = databaseTargets(record, entry, id, problems) }
+    if wantsDatabases { (targets, problems) = databaseTargets(source, id, problems) }
     var paths: [String] = []
     if let files, let settings = configuration.files {
       paths = settings.paths.isEmpty ? files.paths : settings.paths
@@ -139,29 +111,29 @@ extension Restore {
       for path in paths where !saved.isEmpty && !saved.contains(where: { FilePath(path).starts(with: $0) }) {
         problems.append(
           Problem(
-            "set \(entry.id) does not hold \(path)", hint: "it holds \(files.paths.joined(separator: ", ")): correct FILES_PATHS")
+            "\(source.title) does not hold \(path)", hint: "it holds \(files.paths.joined(separator: ", ")): correct FILES_PATHS")
         )
       }
     }
     try Failure.collect(.refused, problems)
-    return Plan(id: id, entry: entry, record: record, files: files, paths: paths, databases: targets)
+    return Plan(id: id, source: source, files: files, paths: paths, databases: targets)
   }
 
   /// A single database goes into POSTGRES_DB whatever it was called; several match by name.
   private func databaseTargets(
-    _ record: Record, _ entry: Catalog.Entry, _ id: SetID, _ problems: [Problem]
+    _ source: Source, _ id: SetID, _ problems: [Problem]
   ) -> ([Target], [Problem]) {
     var problems = problems
-    let parts = record.databases
+    let parts = source.record.databases
     guard let names = configuration.database?.names else {
       if !parts.isEmpty {
         problems.append(
-          Problem("set \(entry.id) has a database, but POSTGRES_DB is not set", hint: "set it, or restore with --only files"))
+          Problem("\(source.title) has a database, but POSTGRES_DB is not set", hint: "set it, or restore with --only files"))
       }
       return ([], problems)
     }
     if parts.isEmpty {
-      problems.append(Problem("set \(entry.id) has no database", hint: "restore with --only files, or choose another set"))
+      problems.append(Problem("\(source.title) has no database", hint: "restore with --only files, or choose another set"))
       return ([], problems)
     }
     if parts.count == 1, names.count == 1 { return ([Target(part: parts[0], live: names[0], id: id)], problems) }
@@ -171,7 +143,7 @@ extension Restore {
         targets.append(Target(part: part, live: name, id: id))
       } else {
         let held = parts.map(\.name).joined(separator: ", ")
-        problems.append(Problem("set \(entry.id) has no database \(name): it holds \(held)", hint: "correct POSTGRES_DB"))
+        problems.append(Problem("\(source.title) has no database \(name): it holds \(held)", hint: "correct POSTGRES_DB"))
       }
     }
     return (targets, problems)
@@ -185,7 +157,7 @@ extension Restore {
     let missing = Locked(Set(plan.paths.map { "/" + $0 }))
     let top = Locked(Set<String>())
     if files.evidence?.entries != 0 {
-      try await context.files.list(files.snapshot) { node in
+      try await context.repository(plan.source.filesIn).list(files.snapshot) { node in
         guard let path = node.path else { return }
         missing.change { $0.remove(path) }
         if path.dropFirst().firstIndex(of: "/") == nil { top.change { if $0.count < 10 { $0.insert(String(path.dropFirst())) } } }
@@ -193,7 +165,7 @@ extension Restore {
     }
     return missing.value.sorted().map {
       Problem(
-        "set \(plan.entry.id) does not hold \(printable(String($0.dropFirst())))",
+        "\(plan.source.title) does not hold \(printable(String($0.dropFirst())))",
         hint: "correct FILES_PATHS; it holds \(top.value.sorted().map(printable).joined(separator: ", "))")
     }
   }

@@ -6,7 +6,8 @@ public struct Restore: Sendable {
   public enum Only: String, Sendable, CaseIterable { case files, database }
 
   public struct Options: Sendable {
-    public var set: String?
+    /// A set's beginning, or old-style snapshots.
+    public var names: [String] = []
     public var at: Date?
     public var only: Only?
     public var dryRun = false
@@ -16,7 +17,7 @@ public struct Restore: Sendable {
 
     public init() {}
 
-    var choice: Catalog.Choice { self.set.map { .named($0) } ?? at.map { .at($0) } ?? .newest }
+    var choice: Catalog.Choice { names.first.map { .named($0) } ?? at.map { .at($0) } ?? .newest }
   }
 
   let context: Context
@@ -66,8 +67,7 @@ public struct Restore: Sendable {
   /// What will be restored over what.
   struct Plan: Sendable {
     let id: SetID
-    let entry: Catalog.Entry
-    let record: Record
+    let source: Source
     let files: FilesPart?
     /// Entries of the tree that are restored; empty means all.
     let paths: [String]
@@ -87,7 +87,7 @@ public struct Restore: Sendable {
 
   private func announcement(_ ready: Ready) -> String {
     let plan = ready.plan
-    var table = TextTable(["FROM SET \(plan.entry.id)", "SIZE", "REPLACES"])
+    var table = TextTable(["FROM \(plan.source.title)", "SIZE", "REPLACES"])
     if let files = plan.files, let directory = configuration.files?.directory {
       let what = plan.paths.isEmpty ? directory : plan.paths.map { directory + "/" + $0 }.joined(separator: ", ")
       let size = files.evidence.map { Format.bytes($0.bytes) } ?? ""
@@ -95,7 +95,10 @@ public struct Restore: Sendable {
     }
     for target in plan.databases {
       let there = ready.live.contains(target.live) ? "" : " (new)"
-      table.add(["database \(target.part.name)", Format.bytes(target.part.bytes), "database \(target.live)\(there)"])
+      table.add([
+        "database \(target.part.name)", target.part.bytes == 0 ? "" : Format.bytes(target.part.bytes),
+        "database \(target.live)\(there)",
+      ])
     }
     var text = table.text
     if options.inPlace, plan.files != nil {
@@ -121,7 +124,7 @@ public struct Restore: Sendable {
         target.part.evidence == nil ? "archive complete" : options.acceptDifferences ? "differences accepted" : "rows and content"
       table.add(["database \(target.live)", "\(evidence.tables.count) tables, \(Format.count(evidence.rows)) rows", proof])
     }
-    var text = table.text + "\nset \(ready.plan.entry.id) restored in \(Format.duration(seconds.inSeconds))"
+    var text = table.text + "\n\(ready.plan.source.title) restored in \(Format.duration(seconds.inSeconds))"
     let kept = try await ready.commit.kept()
     if !kept.isEmpty { text += "\n" + Self.keptText(kept) }
     return text

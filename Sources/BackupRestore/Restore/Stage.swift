@@ -17,8 +17,8 @@ extension Restore {
       case files(FilesEvidence, [String])
       case database(Target, DatabaseEvidence, [String])
     }
-    if let server = ready.server, ready.missingRoles.isEmpty, !ready.roles.isEmpty {
-      try await server.session.execute(ready.roles)
+    if let server = ready.server, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty {
+      try await server.session.execute(ready.plan.source.roles)
     }
     let staged = try await withThrowingTaskGroup(of: Part.self) { group in
       if let files = ready.plan.files, !options.inPlace {
@@ -82,7 +82,7 @@ extension Restore {
         .refused, "the staging database could not be created: \(error.message)",
         hint: "nothing live was changed; the server lacks what PostgreSQL names: locale, encoding or rights")
     }
-    try await load(target, ready)
+    let accepted = try await load(target, ready)
     let connection = try await server.open(target.staging)
     let copy: DatabaseEvidence
     do {
@@ -97,7 +97,7 @@ extension Restore {
         .verificationFailed, "staging database \(target.staging): \(error.message)",
         hint: "nothing live was changed; mend what PostgreSQL names and run it again")
     }
-    return (copy, target.part.evidence?.differences(in: copy) ?? [])
+    return (copy, accepted + (target.part.evidence?.differences(in: copy) ?? []))
   }
 
   /// As saved; where the record is lost, those of the live database, else of the maintenance database.
@@ -108,20 +108,37 @@ extension Restore {
     return try await DatabaseProperties(server.session).plain(owner: server.settings.user)
   }
 
-  /// In parallel from a spooled archive where TMPDIR has the room, else streamed.
-  private func load(_ target: Target, _ ready: Ready) async throws {
+  /// Returns the errors that the operator accepts.
+  private func load(_ target: Target, _ ready: Ready) async throws -> [String] {
+    let part = "database \(target.live)"
+    let growing = Task { await watchGrowth(target, ready.server!, part) }
+    defer {
+      growing.cancel()
+      Screen.shared.finish(part)
+    }
+    if !target.part.isPlain {
+      try await loadArchive(target, ready)
+      return []
+    }
     let server = ready.server!
+    let dump = PlainDump(
+      settings: server.settings, program: try ready.clients.psql(server: server.major), serverMajor: server.major,
+      base: context.base, acceptsErrors: options.acceptDifferences)
+    let repository = context.repository(ready.plan.source.databaseIn)
+    return try await repository.piped(target.part.archive, of: target.part.snapshot) {
+      try await dump.run(staging: target.staging, input: $0)
+    }
+  }
+
+  /// In parallel from a spooled archive where TMPDIR has the room, else streamed.
+  private func loadArchive(_ target: Target, _ ready: Ready) async throws {
+    let server = ready.server!
+    let repository = context.repository(ready.plan.source.databaseIn)
     let client = try ready.clients.restore(archive: target.part.pgDump ?? ready.clients.newestMajor, server: server.major)
     let restore = ArchiveRestore(
       settings: server.settings, program: client.program, clientMajor: client.major, serverMajor: server.major,
       base: context.base,
       keepOwners: ready.missingRoles.isEmpty)
-    let part = "database \(target.live)"
-    let growing = Task { await watchGrowth(target, server, part) }
-    defer {
-      growing.cancel()
-      Screen.shared.finish(part)
-    }
     let spool = ready.scratch.path.appending(percentEncoded(target.staging.utf8))
     let free = try Tree.free(ready.scratch.path.string).bytes
     // Room for every database of the set at once, and some for restic's own scratch files.
@@ -129,32 +146,19 @@ extension Restore {
     if free > need {
       let file = try FileDescriptor.open(
         spool, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
-      try await context.databases.dump(target.part.archive, of: target.part.snapshot, into: file)
+      try await repository.dump(target.part.archive, of: target.part.snapshot, into: file)
       try await restore.run(restore.command(staging: target.staging, archive: spool.string, jobs: Self.jobs), input: .none)
       try Tree.remove(spool)
     } else {
       log.info("TMPDIR has \(Format.bytes(free)) free, a parallel restore needs \(Format.bytes(need)): streaming instead")
-      try await stream(target, restore)
+      // restic writes into pg_restore: the data goes from child to child.
+      try await repository.piped(target.part.archive, of: target.part.snapshot) {
+        try await restore.run(restore.command(staging: target.staging, archive: nil, jobs: 1), input: $0)
+      }
     }
   }
 
   static var jobs: Int { max(2, ProcessInfo.processInfo.activeProcessorCount) }
-
-  /// restic writes into pg_restore: the data goes from child to child. Both exit codes count.
-  private func stream(_ target: Target, _ restore: ArchiveRestore) async throws {
-    let pipe = try FileDescriptor.pipe(options: .closeOnExec)
-    async let dumped = settled {
-      try await context.databases.dump(target.part.archive, of: target.part.snapshot, into: pipe.writeEnd)
-    }
-    async let restored = settled {
-      try await restore.run(restore.command(staging: target.staging, archive: nil, jobs: 1), input: .descriptor(pipe.readEnd))
-    }
-    let (dump, load) = await (dumped, restored)
-    // Where pg_restore gave up, restic only says that its pipe broke.
-    if case .failure(let error) = dump, !"\(error)".contains("broken pipe") { throw error }
-    try load.get()
-    try dump.get()
-  }
 
   /// pg_restore reports no progress; the size of the database tells.
   private func watchGrowth(_ target: Target, _ server: Server, _ part: String) async {
@@ -176,12 +180,12 @@ extension Restore {
     try Tree.makeDirectory(exchange.work)
     try Tree.makeDirectory(exchange.tree)
     if files.evidence?.entries == 0 { return (FilesEvidence(), []) }
-    try await context.files.restore(
+    try await context.repository(ready.plan.source.filesIn).restore(
       files.snapshot, to: exchange.tree.string, include: ready.plan.paths, total: files.evidence?.bytes, part: "files")
     try await blocking { try giveOwner(below: exchange.tree) }
     let result = try await FilesVerification(
       directory: exchange.tree, paths: ready.plan.paths, owner: configuration.files?.owner, evidence: files.evidence
-    ).run(context.files, snapshot: files.snapshot)
+    ).run(context.repository(ready.plan.source.filesIn), snapshot: files.snapshot)
     try await blocking { try Tree.syncFileSystem(exchange.tree) }
     return result
   }
@@ -222,17 +226,19 @@ extension Restore {
     let marker = ready.commit.exchange(ready.plan.id)!
     try Tree.makeDirectory(marker.work)
     let journal = Journal(
-      id: ready.plan.id, set: ready.plan.entry.id, rollbackOf: nil, phase: .replacing, renames: [], paths: paths, entries: [],
+      id: ready.plan.id, source: ready.plan.source.arguments, rollbackOf: nil, phase: .replacing, renames: [], paths: paths,
+      entries: [],
       root: nil, rootBefore: nil, safety: safety)
     try journal.write(in: marker.work)
-    do { return try await replace(files, directory, paths, staged) } catch {
+    do { return try await replace(files, directory, ready, staged) } catch {
       let failure = ready.commit.incomplete(journal)
       log.error("\(failure)")
       throw error
     }
   }
 
-  private func replace(_ files: FilesPart, _ directory: FilePath, _ paths: [String], _ staged: Staged) async throws -> Staged {
+  private func replace(_ files: FilesPart, _ directory: FilePath, _ ready: Ready, _ staged: Staged) async throws -> Staged {
+    let paths = ready.plan.paths
     try await blocking {
       let all = paths.isEmpty ? try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) } : []
       for path in all.map({ directory.appending($0) }) + paths.map({ directory.appending(FilePath($0).components) }) {
@@ -240,7 +246,7 @@ extension Restore {
       }
     }
     if files.evidence?.entries == 0 { return staged }
-    try await context.files.restore(
+    try await context.repository(ready.plan.source.filesIn).restore(
       files.snapshot, to: directory.string, include: paths, total: files.evidence?.bytes, part: "files")
     try await blocking {
       if paths.isEmpty { return try giveOwner(below: directory) }
@@ -252,7 +258,7 @@ extension Restore {
     }
     let (evidence, differences) = try await FilesVerification(
       directory: directory, paths: paths, owner: configuration.files?.owner, evidence: files.evidence
-    ).run(context.files, snapshot: files.snapshot)
+    ).run(context.repository(ready.plan.source.filesIn), snapshot: files.snapshot)
     try await blocking { try Tree.syncFileSystem(directory) }
     var staged = staged
     staged.files = evidence

@@ -10,7 +10,7 @@ extension Restore {
     let root = staged == nil || !plan.paths.isEmpty || configuration.files?.owner != nil ? nil : plan.files?.root
     try await ready.commit.run(
       Journal(
-        id: plan.id, set: plan.entry.id, rollbackOf: nil, phase: .ready,
+        id: plan.id, source: plan.source.arguments, rollbackOf: nil, phase: .ready,
         renames: plan.databases.flatMap { Self.renames(from: $0.staging, to: $0.live, keeping: $0.previous, live: ready.live) },
         paths: plan.paths, entries: try staged.map { try $0.entries(from: $0.tree, paths: plan.paths) } ?? [], root: root,
         rootBefore: root == nil ? nil : try staged?.directory.status().attributes))
@@ -49,7 +49,7 @@ extension Restore {
     let live = try await server?.databases() ?? []
     let source = previous.files == nil ? nil : commit.exchange(previous.id)
     let journal = Journal(
-      id: id, set: nil, rollbackOf: previous.id, phase: .ready,
+      id: id, source: nil, rollbackOf: previous.id, phase: .ready,
       renames: previous.databases.flatMap {
         Self.renames(from: $0.from, to: $0.to, keeping: DatabaseName.previous($0.to, id), live: live)
       }, paths: previous.files?.paths ?? [],

@@ -3,8 +3,6 @@ import FoundationEssentials
 /// The sets that the repositories' snapshots prove.
 struct Catalog: Sendable {
   let entries: [Entry]
-  /// Snapshots without a `set=` tag: made by another tool or by the predecessor. Never forgotten.
-  let foreign: [Snapshot]
 
   struct Entry: Sendable, Equatable {
     let id: SetID
@@ -86,10 +84,11 @@ struct Catalog: Sendable {
           drilled: nil, rebuilt: !records.contains { $0.hostname == owner.host && ($0.tag("set") ?? "") < owner.id.text }))
     }
     self.entries = entries.sorted { ($0.id, $0.host) < ($1.id, $1.host) }
-    foreign = (files + databases).filter { $0.tag("set").flatMap(SetID.init) == nil }
   }
 
   func of(_ host: String) -> [Entry] { entries.filter { $0.host == host } }
+
+  func contains(_ beginning: String) -> Bool { entries.contains { $0.id.text.hasPrefix(beginning) } }
 
   /// The newest set of this host that can be trusted: what tonight's is compared with.
   func lastSound(_ host: String) -> Entry? { of(host).last { $0.sound && !$0.rebuilt } }

@@ -1,0 +1,55 @@
+import Synchronization
+
+/// Standard error of pg_restore or psql. Counts errors, and of them the one that is known to be harmless.
+final class ClientErrors: Sendable {
+  private struct State {
+    var lines = 0
+    var errors = 0
+    var timeouts = 0
+    var ignored: Int?
+    var first: String?
+  }
+  private let state = Mutex(State())
+  private let program: String
+
+  init(_ program: String) { self.program = program }
+
+  var count: Int { state.withLock { $0.errors } }
+  var timeouts: Int { state.withLock { $0.timeouts } }
+  /// The first that is not the known one.
+  var first: String? { state.withLock { $0.first } }
+
+  /// Whether every error was the known one, by the lines and by pg_restore's own count.
+  var onlyTimeout: Bool {
+    state.withLock { $0.errors > 0 && $0.errors == $0.timeouts && $0.ignored == $0.errors }
+  }
+
+  /// psql that goes on after a failed COPY takes each row for a statement.
+  static let mostShown = 100
+
+  @Sendable func take(_ line: String) {
+    let shown = state.withLock { state in
+      state.lines += 1
+      if let error = Self.error(line) {
+        state.errors += 1
+        if error.contains("unrecognized configuration parameter \"transaction_timeout\"") {
+          state.timeouts += 1
+        } else {
+          state.first = state.first ?? Secret.mask(error)
+        }
+      }
+      if let range = line.firstRange(of: "errors ignored on restore: ") { state.ignored = Int(line[range.upperBound...]) }
+      return state.lines
+    }
+    if shown < Self.mostShown {
+      log.info("\(line.hasPrefix(program) ? "" : program + ": ")\(Secret.mask(printable(line)))")
+    } else if shown == Self.mostShown {
+      log.info("\(program): further lines are counted and not shown")
+    }
+  }
+
+  /// `pg_restore: error: …`, `psql: error: …`, `psql:<stdin>:14: ERROR:  …`; nil for anything else.
+  private static func error(_ line: String) -> String? {
+    line.firstMatch(of: /^(?:pg_restore:|psql:(?:<stdin>:\d+:)?) (?:ERROR|FATAL|PANIC|error): +(.*)$/).map { String($0.1) }
+  }
+}

@@ -1,0 +1,60 @@
+/// The predecessor's role dumps: `pg_dumpall --roles-only`, filtered by a prefix, so line by line.
+enum OldRoles {
+  /// The same roles as SQL that is safe to run again: a role that exists is left as it is, its password too.
+  ///
+  /// Also returns the lines that are left out because they are no statement on their own.
+  static func script(_ dump: String) -> (sql: String, leftOut: [String]) {
+    var order: [String] = []
+    var bodies: [String: String] = [:]
+    var grants = ""
+    var leftOut: [String] = []
+    for line in dump.split(whereSeparator: \.isNewline).map({ $0.trimming(" \t") }) {
+      // psql's own \restrict, session settings, comments.
+      if line.isEmpty || ["\\", "--", "SET "].contains(where: line.hasPrefix) { continue }
+      if let name = subject(line), line.hasSuffix(";") {
+        if bodies[name] == nil { order.append(name) }
+        bodies[name, default: ""] += line + "\n"
+      } else if let grant = grant(line) {
+        grants += grant
+      } else {
+        leftOut.append(line)
+      }
+    }
+    return (order.map { RoleReader.unlessExists($0, bodies[$0]!) }.joined() + grants, leftOut)
+  }
+
+  /// `CREATE ROLE name;`, `ALTER ROLE name …;`, `COMMENT ON ROLE name …;`.
+  private static func subject(_ line: String) -> String? {
+    let verb = ["CREATE ROLE ", "ALTER ROLE ", "COMMENT ON ROLE "].first { line.hasPrefix($0) }
+    return verb.flatMap { identifier(line.dropFirst($0.count))?.name }
+  }
+
+  /// `GRANT parent TO member [WITH …] [GRANTED BY …];` only where it is missing, and by whoever runs it.
+  private static func grant(_ line: String) -> String? {
+    guard line.hasPrefix("GRANT "), line.hasSuffix(";"), let parent = identifier(line.dropFirst(6)),
+      parent.rest.hasPrefix(" TO "), let member = identifier(parent.rest.dropFirst(4))
+    else { return nil }
+    let admin = member.rest.contains("ADMIN OPTION") || member.rest.contains("ADMIN TRUE")
+    return RoleReader.grant(parent.name, to: member.name, admin: admin)
+  }
+
+  /// An identifier as pg_dumpall writes it, and what follows.
+  private static func identifier(_ text: Substring) -> (name: String, rest: Substring)? {
+    guard text.hasPrefix("\"") else {
+      let name = text.prefix { $0 != " " && $0 != ";" }
+      return name.isEmpty ? nil : (String(name), text.dropFirst(name.count))
+    }
+    var name = String.UnicodeScalarView()
+    var rest = text.unicodeScalars.dropFirst()
+    while let scalar = rest.popFirst() {
+      if scalar != "\"" {
+        name.append(scalar)
+      } else if rest.first == "\"" {
+        name.append(rest.removeFirst())
+      } else {
+        return (String(name), Substring(rest))
+      }
+    }
+    return nil
+  }
+}

@@ -1,0 +1,53 @@
+import SystemPackage
+
+/// A plain SQL dump as the predecessor saved it, under `/stdin`; psql loads it.
+struct PlainDump: Sendable {
+  let settings: DatabaseSettings
+  let program: String
+  let serverMajor: Int
+  let base: [String: String]
+  /// The operator takes what loads: every error is a difference, accepted beforehand.
+  let acceptsErrors: Bool
+
+  /// pg_dump 17 and newer set `transaction_timeout`, which servers before 17 do not know; psql goes on after it only where it
+  /// goes on after every error, so they are counted.
+  private var goesOn: Bool { acceptsErrors || serverMajor < 17 }
+
+  func command(staging: String) -> Command {
+    let arguments = [
+      "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=\(goesOn ? 0 : 1)", "--output=/dev/null", "--file=-",
+    ]
+    return Command(program, arguments, environment: settings.environment(base, database: staging))
+  }
+
+  /// Runs it, and returns the errors that were accepted. - Throws: `Failure` for any error but that one known one.
+  func run(staging: String, input: Input) async throws -> [String] {
+    let errors = ClientErrors("psql")
+    let outcome = try await Runner.run(
+      command(staging: staging), input: input, output: .document(limit: 1 << 16), errors: errors.take)
+    if outcome.ending.succeeded, errors.count == 0 { return [] }
+    if outcome.ending.succeeded, serverMajor < 17, errors.count == errors.timeouts {
+      log.info("the dump set transaction_timeout, which server \(serverMajor) does not know: harmless, ignored")
+      return []
+    }
+    if outcome.ending.succeeded, acceptsErrors {
+      return ["\(errors.count - errors.timeouts) statements failed, the first: \(errors.first ?? "")"]
+    }
+    throw Failure(
+      .verificationFailed, "psql failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
+      hint: "nothing live was changed; create what PostgreSQL misses, or take what loads with --accept-differences")
+  }
+
+  /// Whether a dump with this end is whole: nothing but `\unrestrict` and empty lines come after pg_dump's last words.
+  static func isComplete(end: [UInt8]) -> Bool {
+    let lines = String(decoding: end, as: UTF8.self).split(separator: "\n").filter {
+      $0 != "--" && !$0.hasPrefix("\\unrestrict ")
+    }
+    return lines.last == "-- PostgreSQL database dump complete"
+  }
+}
+
+extension DatabasePart {
+  static let plainPath = "/stdin"
+  var isPlain: Bool { archive == Self.plainPath }
+}

@@ -1,0 +1,192 @@
+import FoundationEssentials
+import SystemPackage
+
+/// What a restore reads: a set by its record, or old-style snapshots, described as a record would.
+struct Source: Sendable {
+  /// `set 20261123T231000Z`, or the snapshots.
+  let title: String
+  /// As the command line names it.
+  let arguments: String
+  let record: Record
+  /// `roles.sql`, or what an old-style dump of roles becomes.
+  var roles = ""
+  var filesIn = Repository.Name.files
+  var databaseIn = Repository.Name.database
+  var isOldStyle = false
+  /// What of it is restored; nil: all.
+  var only: Restore.Only?
+}
+
+extension Restore {
+  /// The set or snapshots the operator chose. Where there is no set at all, the newest old-style snapshots.
+  func source(_ catalog: Catalog, _ old: OldStyle) async throws -> Source {
+    let names = options.names
+    if names == ["latest"] { return try await source(of: try old.newest(at: nil, options.only)) }
+    if names.count > 1 || (names.count == 1 && old.contains(names[0]) && !catalog.contains(names[0])) {
+      let choice = try old.named(names)
+      var source = try await source(of: choice)
+      source.only = options.only ?? (choice.files == nil ? .database : choice.database == nil ? .files : nil)
+      return source
+    }
+    if names.isEmpty, !catalog.entries.contains(where: { ($0.id.date ?? .distantFuture) <= options.at ?? .distantFuture }) {
+      let choice = try old.newest(at: options.at, options.only)
+      if !choice.isEmpty { return try await source(of: choice) }
+    }
+    return try await source(of: try catalog.choose(options.choice, host: context.host))
+  }
+
+  private func source(of entry: Catalog.Entry) async throws -> Source {
+    guard let snapshot = entry.record else {
+      log.warning(
+        "the record of set \(entry.id) is lost: without evidence only the archive's and the tree's completeness can be verified")
+      let databases = entry.databases.map { snapshot in
+        let archive = snapshot.paths?.first ?? "/"
+        return part(snapshot, name: Dump.databaseName(archive: archive) ?? "", archive: archive)
+      }
+      let files = entry.files.map {
+        FilesPart(snapshot: $0.id, directory: $0.paths?.first, paths: [], root: nil, evidence: nil)
+      }
+      return Source(
+        title: "set \(entry.id)", arguments: entry.id.text,
+        record: record(entry.id, entry.host, files: files, databases: databases), only: options.only)
+    }
+    let record = try await context.record(of: entry.id, snapshot)
+    let roles =
+      record.databases.isEmpty || options.only == .files
+      ? [] : try await context.sets.read("/roles.sql", of: snapshot.id, limit: Context.largestRecord)
+    return Source(
+      title: "set \(entry.id)", arguments: entry.id.text, record: record, roles: String(decoding: roles, as: UTF8.self),
+      only: options.only)
+  }
+
+  // MARK: Old style
+
+  private func source(of choice: OldStyle.Choice) async throws -> Source {
+    let title = "old-style snapshots \(choice.items.map(\.shown).joined(separator: ", "))"
+    let newest = choice.items.map { $0.snapshot.date ?? .distantPast }.max() ?? .distantPast
+    var files: FilesPart?
+    if let item = choice.files { files = try await oldFiles(item) }
+    var databases: [DatabasePart] = []
+    if let item = choice.database {
+      try await checkComplete(item)
+      databases = [part(item.snapshot, name: configuration.database?.names.first ?? "", archive: DatabasePart.plainPath)]
+    }
+    var source = Source(
+      title: title, arguments: choice.arguments,
+      record: record(SetID(newest), choice.items.first?.snapshot.hostname ?? "", files: files, databases: databases))
+    source.isOldStyle = true
+    source.only = options.only
+    source.filesIn = choice.files?.repository ?? .files
+    source.databaseIn = choice.database?.repository ?? .database
+    if let item = choice.roles { source.roles = try await oldRoles(item) }
+    return source
+  }
+
+  /// The predecessor saved truncated dumps as good ones, and psql loads them without an error (measured): a whole one ends with
+  /// pg_dump's own line.
+  private func checkComplete(_ item: OldStyle.Item) async throws {
+    log.info("reading the dump in snapshot \(item.snapshot.short) to its end: is it complete?")
+    let repository = context.repository(item.repository)
+    var end: [UInt8] = []
+    do { end = try await repository.tail(DatabasePart.plainPath, of: item.snapshot.id, bytes: 512) } catch let failure as Failure
+    {
+      // Of an empty dump restic saves a snapshot without the file (measured, 0.19.1).
+      if !failure.description.contains("not found in snapshot") { throw failure }
+    }
+    if end.isEmpty {
+      throw Failure(
+        .refused, "the dump in snapshot \(item.snapshot.short) is empty", hint: "name an older one; restore --list shows all")
+    }
+    if !PlainDump.isComplete(end: end) {
+      throw Failure(
+        .refused, "the dump in snapshot \(item.snapshot.short) is truncated: pg_dump's last line is missing",
+        hint: "name an older one; restore --list shows all")
+    }
+  }
+
+  private func oldRoles(_ item: OldStyle.Item) async throws -> String {
+    let dump = try await context.repository(item.repository).read(
+      DatabasePart.plainPath, of: item.snapshot.id, limit: Context.largestRecord)
+    let (sql, leftOut) = OldRoles.script(String(decoding: dump, as: UTF8.self))
+    for line in leftOut {
+      log.warning("roles \(item.snapshot.short): left out: \(Secret.mask(printable(String(line.prefix(60)))))")
+    }
+    return sql
+  }
+
+  /// restic records the same paths for `backup .` and for an absolute path; only the tree tells them apart (measured).
+  private func oldFiles(_ item: OldStyle.Item) async throws -> FilesPart {
+    let shape = OldTree(recorded: item.snapshot.paths ?? [], directory: configuration.files?.directory)
+    let seen = Locked(shape.nothingSeen)
+    try await context.repository(item.repository).list(item.snapshot.id) { node in seen.change { shape.take(node, &$0) } }
+    return shape.part(of: item.snapshot.id, seen.value)
+  }
+
+  private func part(_ snapshot: Snapshot, name: String, archive: String) -> DatabasePart {
+    DatabasePart(
+      snapshot: snapshot.id, name: name, archive: archive, bytes: snapshot.summary?.total_bytes_processed ?? 0, pgDump: nil,
+      properties: nil, roles: [], evidence: nil)
+  }
+
+  private func record(_ id: SetID, _ host: String, files: FilesPart?, databases: [DatabasePart]) -> Record {
+    Record(
+      id: id, host: host, toolkit: Program.version, restic: context.restic, finished: "", doubts: [], files: files,
+      databases: databases)
+  }
+}
+
+/// How the predecessor's tree lies in its snapshot: relative to a directory, or below its absolute path.
+struct OldTree: Sendable {
+  /// What restic recorded: absolute paths, whatever the tree looks like.
+  let recorded: [FilePath]
+  /// The directory that all of them lie in, or are.
+  let base: FilePath
+
+  /// `directory`: FILES_DIRECTORY, which is the base where it fits.
+  init(recorded: [String], directory: String?) {
+    let paths = recorded.map { FilePath($0) }
+    self.recorded = paths
+    if let directory = directory.map({ FilePath($0) }), !paths.isEmpty, paths.allSatisfy({ $0.starts(with: directory) }) {
+      base = directory
+    } else if paths.count == 1 {
+      base = paths[0]
+    } else {
+      var common = paths.first?.removingLastComponent() ?? "/"
+      while !paths.allSatisfy({ $0.starts(with: common) }) { common.removeLastComponent() }
+      base = common
+    }
+  }
+
+  /// The recorded paths below the base; empty: the base itself.
+  var relative: [FilePath] {
+    recorded.compactMap { path in
+      var rest = path
+      return rest.removePrefix(base) && !rest.isEmpty ? rest : nil
+    }
+  }
+
+  struct Seen: Sendable {
+    var absolute: Set<String>
+    var below = FilesEvidence()
+    var all = FilesEvidence()
+  }
+  var nothingSeen: Seen { Seen(absolute: Set(recorded.map(\.string))) }
+
+  func take(_ node: Node, _ seen: inout Seen) {
+    guard let path = node.path, let type = node.type else { return }
+    let count = { (evidence: inout FilesEvidence) in
+      evidence.count(type, size: node.size ?? 0, user: node.uid ?? 0, group: node.gid ?? 0)
+    }
+    count(&seen.all)
+    if path.hasPrefix(base.string + "/") { count(&seen.below) }
+    seen.absolute.remove(path)
+  }
+
+  /// An absolute tree is read from the directory inside it, which restic names `ID:/path`.
+  func part(of snapshot: String, _ seen: Seen) -> FilesPart {
+    let isAbsolute = seen.absolute.isEmpty && !recorded.isEmpty
+    return FilesPart(
+      snapshot: isAbsolute ? "\(snapshot):\(base.string)" : snapshot, directory: base.string, paths: relative.map(\.string),
+      root: nil, evidence: isAbsolute ? seen.below : seen.all)
+  }
+}

@@ -1,0 +1,95 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// `init --wait` and `init --rotate-password`.
+@Suite(.serialized) struct WaitingAndRotation {
+  @Test func theWaitingProcessEndsAtOnceWhenIdle() async throws {
+    let site = try await Site()
+    // unshare makes it process 1 of a namespace of its own, as in a pod; SIGTERM must not be ignored there.
+    let script = """
+      unshare --pid --fork --mount-proc sh -c 'exec \(Site.products)/init --wait' 2>>log & sleep 1
+      kill -TERM $(pgrep -P $!) ; begin=$(date +%s%N); wait $!; code=$?
+      echo $code $(( ($(date +%s%N) - begin) / 1000000 < 1000 ))
+      """
+    #expect(try await Shell.script(script, in: site.root, environment: site.settings) == "0 1\n")
+    #expect(try String(contentsOfFile: site.root + "/log", encoding: .utf8).contains("done waiting"))
+  }
+
+  @Test func aRunInThePodEndsInOrderAndItsLinesAreInThePodsLog() async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value)
+    try await site.createDatabase("CREATE TABLE t AS SELECT generate_series(1, 10) AS id")
+    try await site.script("head -c 300000000 /dev/urandom > big")
+    #expect(try await site.run("init").code == 0)
+    let script = """
+      unshare --pid --fork --mount-proc sh -c 'exec \(Site.products)/init --wait' 2>>log & sleep 1
+      pid=$(pgrep -P $!)
+      nsenter --target $pid --pid --mount \(Site.products)/backup >output 2>&1 & run=$!
+      for i in $(seq 100); do grep -q begins log && break; sleep 0.1; done
+      sleep 0.5; kill -TERM $pid; wait %1 || true; wait $run && code=0 || code=$?; echo $code
+      """
+    #expect(try await Shell.script(script, in: site.root, environment: site.settings) == "143\n")
+    let log = try String(contentsOfFile: site.root + "/log", encoding: .utf8)
+    for said in [
+      "begins", "SIGTERM passed on to backup", "SIGTERM received: stopping in order", "stopped by SIGTERM", "done waiting",
+    ] {
+      #expect(log.contains(said), "\(log)")
+    }
+    #expect(try await site.sets().isEmpty)
+    #expect(try await site.restic("files", ["list", "locks"]).output == "")
+    #expect(try await site.run("backup").code == 0)
+  }
+
+  static let rotation = ["RESTIC_NEW_PASSWORD": "the next password"]
+  static let rotated = ["RESTIC_PASSWORD": "the next password"]
+
+  @Test func thePasswordOfEveryRepositoryIsRotatedAlsoOfTheOldOnes() async throws {
+    let site = try await Site()
+    try await site.script("echo 1 > a")
+    #expect(try await site.run("init").code == 0)
+    try await site.restic("pg-role", ["init"])
+    #expect(try await site.run("backup").code == 0)
+    let done = try await site.run("init", ["--rotate-password"], with: Self.rotation)
+    #expect(done.code == 0, "\(done.errors)")
+    for name in ["files", "pg-database", "sets", "pg-role"] { #expect(done.output.contains("\(name): old password removed")) }
+    #expect(try await site.run("backup").code == 12)
+    #expect(try await site.run("backup", with: Self.rotated).code == 0)
+    // Typed once more, nothing is left to do; and the next rotation works the same way.
+    let again = try await site.run("init", ["--rotate-password"], with: Self.rotation)
+    #expect(again.code == 0 && again.output.contains("files: has the new password already"), "\(again.errors)")
+    let next = Self.rotated.merging(["RESTIC_NEW_PASSWORD": "another"]) { $1 }
+    #expect(try await site.run("init", ["--rotate-password"], with: next).code == 0)
+    #expect(try await site.run("restore", with: ["RESTIC_PASSWORD": "another"]).code == 0)
+  }
+
+  @Test func aRotationThatWasInterruptedGoesOn() async throws {
+    let site = try await Site()
+    #expect(try await site.run("init").code == 0)
+    // One repository has both passwords, one only the new one, one only the old one.
+    let key = site.root + "/new"
+    try "the next password".write(toFile: key, atomically: true, encoding: .utf8)
+    try await site.restic("files", ["key", "add", "--new-password-file", key])
+    try await site.restic("sets", ["key", "passwd", "--new-password-file", key])
+    let done = try await site.run("init", ["--rotate-password"], with: Self.rotation)
+    #expect(done.code == 0, "\(done.errors)")
+    let opened = try await site.run("init", with: Self.rotated)
+    #expect(opened.output.components(separatedBy: "was there").count == 4)
+    #expect(try await site.restic("files", ["snapshots"], check: false).code == 12)
+  }
+
+  @Test func aRotationThatCannotOpenEverythingChangesNothing() async throws {
+    let site = try await Site()
+    #expect(try await site.run("init").code == 0)
+    let key = site.root + "/new"
+    try "a third password".write(toFile: key, atomically: true, encoding: .utf8)
+    try await site.restic("sets", ["key", "passwd", "--new-password-file", key])
+    #expect(try await site.run("init", ["--rotate-password"], with: Self.rotation).code == 12)
+    #expect(try await site.restic("files", ["key", "list", "--json"]).output.components(separatedBy: "\"id\"").count == 2)
+    #expect(try await site.run("init", ["--rotate-password"]).code == 78)
+    let same = ["RESTIC_NEW_PASSWORD": site.settings["RESTIC_PASSWORD"]!]
+    #expect(try await site.run("init", ["--rotate-password"], with: same).code == 22)
+    #expect(try await site.run("init", ["--rotate-password"], with: ["RESTIC_NEW_PASSWORD_FILE": "/nowhere"]).code == 78)
+  }
+}

@@ -1,0 +1,54 @@
+import Foundation
+import Testing
+
+@testable import BackupRestore
+
+@Suite struct OldRolesTests {
+  static let dump = #"""
+    --
+    -- PostgreSQL database cluster dump
+    --
+    \restrict abc
+    SET default_transaction_read_only = off;
+    CREATE ROLE app;
+    ALTER ROLE app WITH NOSUPERUSER INHERIT LOGIN PASSWORD 'SCRAM-SHA-256$4096:x';
+    COMMENT ON ROLE app IS 'the application';
+    CREATE ROLE "app ""2""";
+    ALTER ROLE "app ""2""" SET search_path TO 'a;b';
+    GRANT app TO "app ""2""" WITH ADMIN OPTION GRANTED BY postgres;
+    GRANT app TO reader WITH INHERIT TRUE GRANTED BY postgres;
+    of a comment that ran over two lines';
+    \unrestrict abc
+    """#
+
+  @Test func eachRoleIsCreatedOnlyWhereItIsMissing() {
+    let (sql, leftOut) = OldRoles.script(Self.dump)
+    let blocks = sql.components(separatedBy: "DO $role$ BEGIN IF ").dropFirst()
+    #expect(blocks.count == 4)
+    #expect(
+      blocks.first == """
+        NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'app') THEN
+        CREATE ROLE app;
+        ALTER ROLE app WITH NOSUPERUSER INHERIT LOGIN PASSWORD 'SCRAM-SHA-256$4096:x';
+        COMMENT ON ROLE app IS 'the application';
+        END IF; END $role$;
+
+        """)
+    #expect(sql.contains("rolname = 'app \"2\"') THEN\nCREATE ROLE \"app \"\"2\"\"\";\nALTER ROLE"))
+    #expect(leftOut == ["of a comment that ran over two lines';"])
+  }
+
+  @Test func membershipsAreGrantedByWhoeverRunsIt() {
+    let sql = OldRoles.script(Self.dump).sql
+    #expect(sql.contains(#"GRANT "app" TO "app ""2""" WITH ADMIN OPTION;"#))
+    #expect(sql.contains(#"GRANT "app" TO "reader";"#))
+    #expect(!sql.contains("GRANTED BY"))
+  }
+
+  @Test(arguments: ["", "CREATE ROLE ", "CREATE ROLE \"open;", "GRANT app;", "GRANT app TO ;", "DROP ROLE app;"])
+  func aLineThatIsNoStatementOfItsOwnIsLeftOut(_ line: String) {
+    let (sql, leftOut) = OldRoles.script(line)
+    #expect(sql == "")
+    #expect(leftOut == (line.isEmpty ? [] : [line.trimming(" ")]))
+  }
+}
