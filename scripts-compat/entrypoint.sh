@@ -1,0 +1,3 @@
+#!/bin/sh
+# What the CronJob runs.
+exec /usr/local/bin/backup.sh "$@"

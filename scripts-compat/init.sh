@@ -1,0 +1,3 @@
+#!/bin/sh
+# Creates the repositories that are missing.
+exec /usr/local/bin/init "$@"
