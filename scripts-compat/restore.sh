@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# Placeholder.
+exec /usr/local/bin/restore "$@"
