@@ -1,6 +1,6 @@
 # Sourced. podman with a store and settings of its own, all below BACKUP_RESTORE_PODMAN: removing that directory removes everything.
 # These settings need neither systemd nor version 2 of cgroups.
-export BACKUP_RESTORE_PODMAN=${BACKUP_RESTORE_PODMAN:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)/.build-image}
+export BACKUP_RESTORE_PODMAN=$(realpath -m "${BACKUP_RESTORE_PODMAN:-$(dirname "${BASH_SOURCE[0]}")/../.build-image}")
 export CONTAINERS_CONF=$BACKUP_RESTORE_PODMAN/containers.conf CONTAINERS_STORAGE_CONF=$BACKUP_RESTORE_PODMAN/storage.conf
 if [ ! -e "$CONTAINERS_STORAGE_CONF" ]; then
   mkdir -p "$BACKUP_RESTORE_PODMAN"/{tmp,networks}
@@ -23,5 +23,7 @@ END
 driver = "overlay"
 graphroot = "$BACKUP_RESTORE_PODMAN/storage"
 runroot = "$BACKUP_RESTORE_PODMAN/runroot"
+[storage.options.overlay]
+skip_mount_home = "true"
 END
 fi
