@@ -42,6 +42,8 @@ let package = Package(
         "BackupRestore", "Support", "init", "backup", "restore", .product(name: "SystemPackage", package: "swift-system"),
       ],
       path: "Tests/Integration", swiftSettings: strict),
+    .testTarget(
+      name: "Image", dependencies: ["BackupRestore", "Support"], path: "Tests/Image", swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -173,6 +173,7 @@ import Testing
       for _ in 0..<16 { group.addTask { try await run("sleep 2; echo done") } }
       for try await outcome in group { #expect(outcome.document == Array("done\n".utf8)) }
     }
-    #expect(ContinuousClock().now - begin < .seconds(15))
+    // On the global queue the last one was noticed after half a minute.
+    #expect(ContinuousClock().now - begin < .seconds(24))
   }
 }

@@ -221,6 +221,15 @@ struct Repository: Sendable {
       return Failure(
         .sourceFailed, "\(result.items.count) files could not be read: \(result.items.prefix(5).joined(separator: ", "))",
         hint: "make them readable, or set FILES_ALLOW_UNREADABLE=true to leave them out")
+    case .exited(1) where verb == "init" && result.errors.contains { $0.contains("404 Not Found") }:
+      return Failure(
+        .repositoryFailed, "restic init failed on \(shown)\(said)",
+        hint: "restic's own rest-server takes two levels of path and no more: RESTIC_REPOSITORY may name one below the host")
+    // restic 0.19 fails where it cannot create its cache (measured): a user without a home, a read-only root.
+    case .exited(1) where result.errors.contains { $0.contains("unable to open cache") }:
+      return Failure(
+        .refused, "restic cannot create its cache\(said)",
+        hint: "mount a writable directory for it and set RESTIC_CACHE_DIR to that")
     default:
       return Failure(
         .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
