@@ -125,7 +125,7 @@ import Testing
     #expect(try await site.sets().count == 2)
     #expect(restored.output.contains("back again: restore --in-place \(try await site.sets()[1])"))
     #expect(try await site.run("restore", ["--list"]).output.contains("saved before restore --in-place"))
-    #expect(try await site.run("restore", ["--dry-run", "--in-place"]).output.contains("FROM SET \(sets[0])"))
+    #expect(try await site.run("restore", ["--dry-run", "--in-place"]).output.contains("FROM set \(sets[0])"))
   }
 
   @Test func anInterruptedInPlaceIsToldStopsBackupAndIsFinishedByTheNextOne() async throws {

@@ -183,6 +183,7 @@ extension Restore {
       ]
     }
     problems += try linkProblems(directory, paths)
+    problems += try moveProblems(FilePath(directory), paths)
     if !options.inPlace {
       let free = try Tree.free(directory)
       let bytes = files.evidence?.bytes ?? 0
@@ -200,6 +201,26 @@ extension Restore {
       problems += try mountProblems(directory, paths)
     }
     return problems + ownerProblems(files, directory)
+  }
+
+  /// A directory is moved aside only by who may write to it, because its `..` changes (measured: EACCES in the middle of a swap);
+  /// and out of a sticky directory only by an owner.
+  private func moveProblems(_ directory: FilePath, _ paths: [String]) throws -> [Problem] {
+    let live =
+      paths.isEmpty
+      ? try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) }.map { directory.appending($0) }
+      : paths.map { directory.appending(FilePath($0).components) }
+    return try live.compactMap { path in
+      guard let status = try FileStatus.existing(path) else { return nil }
+      let parent = path.removingLastComponent()
+      let above = try parent.status()
+      let isHeld = above.mode & 0o1000 != 0 && ![above.user, status.user].contains(geteuid()) && !Capabilities.canRestoreOwners
+      let writable = { (path: FilePath) in path.withPlatformString { access($0, W_OK) } == 0 }
+      if writable(parent), !status.isDirectory || writable(path), !isHeld { return nil }
+      return Problem(
+        "\(printable(path.string)) belongs to \(status.user):\(status.group), and user \(geteuid()) cannot move it aside",
+        hint: "run as its owner, or as root with the capabilities CHOWN, FOWNER and DAC_OVERRIDE; or chown it first")
+    }
   }
 
   /// `a/b` where `a` is a link would be exchanged somewhere else.

@@ -1,0 +1,132 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// A PostgreSQL server of any major in a container of its own, on loopback.
+final class ServerContainer: Sendable {
+  let major: Int
+  let port: Int
+  let container: Container
+  static let password = "the server's own"
+
+  init(_ major: Int) async throws {
+    self.major = major
+    port = try Cluster.freePort()
+    container = try await Container(
+      ["--network", "host", "--env", "POSTGRES_PASSWORD=\(Self.password)"], image: "localhost/postgresql:\(major)",
+      ["postgres", "-c", "port=\(port)", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+    for _ in 0..<300 {
+      if try await psql("postgres", "SELECT 1", check: false).code == 0 { return }
+      try await Task.sleep(for: .milliseconds(200))
+    }
+    throw Failure(.unexpected, "PostgreSQL \(major) did not start: \(try await container.logs())", hint: "see above")
+  }
+
+  /// With the client of the server's own major, from the image.
+  @discardableResult
+  func psql(_ database: String, _ sql: String, check: Bool = true) async throws -> Shell.Result {
+    try await program("psql", ["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"], input: sql, check: check)
+  }
+
+  func program(_ name: String, _ arguments: [String], input: String? = nil, check: Bool = true) async throws -> Shell.Result {
+    let environment = ["PGHOST=127.0.0.1", "PGPORT=\(port)", "PGUSER=postgres", "PGPASSWORD=\(Self.password)"]
+    return try await Engine.run(
+      ["run", "--rm", "--interactive", "--network", "host"] + environment.flatMap { ["--env", $0] } + [
+        Engine.image, "/usr/lib/postgresql/\(major)/bin/\(name)",
+      ] + arguments, input: input, check: check)
+  }
+
+  var settings: [String: String?] {
+    [
+      "POSTGRES_DB": "app", "POSTGRES_HOST": "127.0.0.1:\(port)", "POSTGRES_USER": "postgres", "POSTGRES_PASSWORD": Self.password,
+    ]
+  }
+}
+
+/// Servers of three majors, each dumped with the client that fits.
+@Suite(.serialized) struct Versions {
+  /// What differs between majors: identity, generated columns, partitions, a large object, an extension, row security, ICU.
+  static let schema = """
+    CREATE ROLE reader;
+    CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, v text, twice text GENERATED ALWAYS AS (v || v) STORED);
+    INSERT INTO t (v) SELECT 'row ' || g FROM generate_series(1, 2000) g;
+    CREATE TABLE p (day date, n numeric) PARTITION BY RANGE (day);
+    CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+    INSERT INTO p SELECT '2026-01-01'::date + g, g * 1.10 FROM generate_series(1, 300) g;
+    CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM t;
+    SELECT lo_from_bytea(0, 'large');
+    GRANT SELECT ON t TO reader; ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY mine ON t USING (id > 10);
+    ALTER DATABASE app SET work_mem = '8MB'; COMMENT ON DATABASE app IS 'kept';
+    """
+  static let state =
+    "SELECT (SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t), (SELECT sum(n) FROM p), (SELECT count FROM m)"
+
+  /// One site saved from `from` and restored into each of `into`.
+  static func roundTrip(from: ServerContainer, into: [ServerContainer], _ options: [String] = []) async throws {
+    let site = try await PodSite()
+    try await site.fill()
+    try await from.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
+    try await from.psql("app", schema)
+    let before = try await from.psql("app", state).output
+    let saved = try await site.run(["backup.sh"], as: .backup, with: from.settings, options)
+    #expect(saved.code == 0, "\(saved.errors)")
+    for server in into {
+      if server === from { try await server.psql("postgres", "DROP DATABASE app; ") }
+      let restored = try await site.run(["restore.sh"], with: server.settings, options)
+      #expect(restored.code == 0, "\(from.major) into \(server.major): \(restored.errors)")
+      #expect(restored.output.contains("rows and content"))
+      #expect(try await server.psql("app", state).output == before)
+      let kept = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'app'"
+      #expect(try await server.psql("app", kept + "; SHOW work_mem").output == "kept\n8MB\n")
+      #expect(!restored.errors.contains("transaction_timeout"), "the fitting client has no error to tolerate")
+      try await server.psql("postgres", "DROP DATABASE app")
+      for name in try await server.psql("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'app.%'").output.split(
+        separator: "\n")
+      { try await server.psql("postgres", "DROP DATABASE \"\(name)\"") }
+    }
+    if !into.contains(where: { $0 === from }) { try await from.psql("postgres", "DROP DATABASE app") }
+  }
+
+  @Test func eachMajorIsRestoredIntoTheSameAndIntoTheNext() async throws {
+    let servers = try await [ServerContainer(15), ServerContainer(17), ServerContainer(18)]
+    for server in servers { try await server.psql("postgres", "DROP ROLE IF EXISTS reader") }
+    try await Self.roundTrip(from: servers[0], into: [servers[0], servers[1]])
+    for server in servers { try await server.psql("postgres", "DROP ROLE IF EXISTS reader") }
+    try await Self.roundTrip(from: servers[1], into: [servers[1], servers[2]])
+    for server in servers { try await server.psql("postgres", "DROP ROLE IF EXISTS reader") }
+    try await Self.roundTrip(from: servers[2], into: [servers[2]])
+    for server in servers { try await server.container.remove() }
+  }
+
+  @Test func anOlderServerWithoutItsOwnClientIsServedByANewerOne() async throws {
+    let server = try await ServerContainer(15)
+    let site = try await PodSite()
+    try await site.fill()
+    try await server.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
+    try await server.psql("app", Self.schema)
+    let before = try await server.psql("app", Self.state).output
+    // The directory of 15's programs is hidden.
+    let without15 = ["--tmpfs", "/usr/lib/postgresql/15"]
+    let saved = try await site.run(["backup.sh"], as: .backup, with: server.settings, without15)
+    #expect(saved.code == 0, "\(saved.errors)")
+    try await server.psql("app", "TRUNCATE t")
+    let restored = try await site.run(["restore.sh"], with: server.settings, without15)
+    #expect(restored.code == 0, "\(restored.errors)")
+    #expect(restored.errors.contains("pg_restore 17 set transaction_timeout, which server 15 does not know: harmless"))
+    #expect(try await server.psql("app", Self.state).output == before)
+    // What 17 wrote, 15 cannot read, and says so before anything changes; nor can 15 dump a newer server.
+    let listed = try await site.run(
+      ["restore.sh", "--dry-run"], with: server.settings,
+      ["--tmpfs", "/usr/lib/postgresql/17", "--tmpfs", "/usr/lib/postgresql/18"])
+    #expect(listed.code == 22 && listed.errors.contains("the archive was made by pg_dump 17"), "\(listed.errors)")
+    try await server.container.remove()
+    let newer = try await ServerContainer(18)
+    try await newer.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
+    let old = try await site.run(["backup.sh"], as: .backup, with: newer.settings, ["--tmpfs", "/usr/lib/postgresql/18"])
+    #expect(old.code == 20 && old.errors.contains("the newest pg_dump here is 17"), "\(old.errors)")
+    try await newer.container.remove()
+  }
+}
