@@ -65,17 +65,17 @@ final class ServerContainer: Sendable {
     "SELECT (SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM t), (SELECT sum(n) FROM p), (SELECT count FROM m)"
 
   /// One site saved from `from` and restored into each of `into`.
-  static func roundTrip(from: ServerContainer, into: [ServerContainer], _ options: [String] = []) async throws {
+  static func roundTrip(from: ServerContainer, into: [ServerContainer]) async throws {
     let site = try await PodSite()
     try await site.fill()
     try await from.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
     try await from.psql("app", schema)
     let before = try await from.psql("app", state).output
-    let saved = try await site.run(["backup.sh"], as: .backup, with: from.settings, options)
+    let saved = try await site.run(["backup.sh"], as: .backup, with: from.settings)
     #expect(saved.code == 0, "\(saved.errors)")
     for server in into {
       if server === from { try await server.psql("postgres", "DROP DATABASE app; ") }
-      let restored = try await site.run(["restore.sh"], with: server.settings, options)
+      let restored = try await site.run(["restore.sh"], with: server.settings)
       #expect(restored.code == 0, "\(from.major) into \(server.major): \(restored.errors)")
       #expect(restored.output.contains("rows and content"))
       #expect(try await server.psql("app", state).output == before)
@@ -108,24 +108,25 @@ final class ServerContainer: Sendable {
     try await server.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
     try await server.psql("app", Self.schema)
     let before = try await server.psql("app", Self.state).output
-    // The directory of 15's programs is hidden.
-    let without15 = ["--tmpfs", "/usr/lib/postgresql/15"]
-    let saved = try await site.run(["backup.sh"], as: .backup, with: server.settings, without15)
+    // Directories of programs are hidden behind an empty one.
+    try FileManager.default.createDirectory(atPath: site.root + "/empty", withIntermediateDirectories: true)
+    let without = { (major: Int) in ["--volume", "\(site.root)/empty:/usr/lib/postgresql/\(major):ro"] }
+    let saved = try await site.run(["backup.sh"], as: .backup, with: server.settings, without(15))
     #expect(saved.code == 0, "\(saved.errors)")
     try await server.psql("app", "TRUNCATE t")
-    let restored = try await site.run(["restore.sh"], with: server.settings, without15)
+    let restored = try await site.run(["restore.sh"], with: server.settings, without(15))
     #expect(restored.code == 0, "\(restored.errors)")
     #expect(restored.errors.contains("pg_restore 17 set transaction_timeout, which server 15 does not know: harmless"))
     #expect(try await server.psql("app", Self.state).output == before)
     // What 17 wrote, 15 cannot read, and says so before anything changes; nor can 15 dump a newer server.
     let listed = try await site.run(
       ["restore.sh", "--dry-run"], with: server.settings,
-      ["--tmpfs", "/usr/lib/postgresql/17", "--tmpfs", "/usr/lib/postgresql/18"])
+      without(17) + without(18))
     #expect(listed.code == 22 && listed.errors.contains("the archive was made by pg_dump 17"), "\(listed.errors)")
     try await server.container.remove()
     let newer = try await ServerContainer(18)
     try await newer.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
-    let old = try await site.run(["backup.sh"], as: .backup, with: newer.settings, ["--tmpfs", "/usr/lib/postgresql/18"])
+    let old = try await site.run(["backup.sh"], as: .backup, with: newer.settings, without(18))
     #expect(old.code == 20 && old.errors.contains("the newest pg_dump here is 17"), "\(old.errors)")
     try await newer.container.remove()
   }

@@ -62,7 +62,8 @@ import Testing
 
   @Test(
     arguments: [
-      (timeout, true), (Array(timeout.dropLast()), false), ([timeout[2]], false), ([], false),
+      (timeout, true), (Array(timeout.prefix(2)) + timeout, true), (Array(timeout.dropLast()), false), ([timeout[2]], false),
+      ([], false),
       (timeout + ["pg_restore: error: could not execute query: ERROR:  role \"x\" does not exist"], false),
       (
         ["pg_restore: error: could not execute query: ERROR:  relation \"a\" already exists"] + timeout.dropLast()

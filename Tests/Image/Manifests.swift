@@ -1,0 +1,65 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// docker/kubernetes: valid, and the same as the code and these tests say.
+@Suite struct Manifests {
+  static let directory = Engine.project + "/docker/kubernetes"
+
+  static func built(_ name: String) async throws -> String {
+    try await Shell.run("kubectl", ["kustomize", "\(directory)/\(name)"]).output
+  }
+
+  /// podFailurePolicy came with 1.26.
+  @Test(arguments: ["base", "example"], ["1.26", "1.33"]) func theyFollowTheSchemasOfKubernetes(_ name: String, _ version: String)
+    async throws
+  {
+    let file = try FileManager.default.url(
+      for: .itemReplacementDirectory, in: .userDomainMask, appropriateFor: URL(filePath: "/tmp"), create: true
+    ).appending(path: "all.yaml")
+    defer { try? FileManager.default.removeItem(at: file.deletingLastPathComponent()) }
+    try await Self.built(name).write(to: file, atomically: true, encoding: .utf8)
+    let checked = try await Shell.run(
+      Engine.project + "/.build-python/bin/kubernetes-validate", ["--strict", "-k", version, file.path], check: false)
+    #expect(checked.code == 0, "\(checked.output)\(checked.errors)")
+    let said = checked.output + checked.errors
+    #expect(said.contains("cronjob/backup against version \(version)") && said.contains("deployment/backup-restore"), "\(said)")
+  }
+
+  @Test func theScheduleAndTheReplicasAreThePredecessors() async throws {
+    let base = try await Self.built("base")
+    for line in ["schedule: 10 23 * * *", "replicas: 0", "concurrencyPolicy: Forbid", "restartPolicy: Never", "name: backup-app"]
+    {
+      #expect(base.contains(line), "\(line)")
+    }
+  }
+
+  @Test func theJobIsNotTriedAgainForWhatTryingAgainDoesNotMend() async throws {
+    let text = try String(contentsOfFile: Self.directory + "/base/backup.yaml", encoding: .utf8)
+    let values = try #require(text.firstMatch(of: /values: \[([0-9, ]+)\]/)).1.split(separator: ",").compactMap {
+      Int32($0.filter(\.isNumber))
+    }
+    let final: [ExitStatus] = [
+      .unreadable, .attention, .repositoryMissing, .wrongPassword, .refused, .usage, .configuration,
+    ]
+    #expect(values == final.map(\.rawValue))
+  }
+
+  @Test func theContainersOfTheseTestsAreHardenedAsTheyAre() throws {
+    for (name, profile, added) in [
+      ("backup", PodSite.Profile.backup, "add: [DAC_OVERRIDE]"),
+      ("backup-restore", .restore, "add: [CHOWN, DAC_OVERRIDE, FOWNER]"),
+    ] {
+      let text = try String(contentsOfFile: "\(Self.directory)/base/\(name).yaml", encoding: .utf8)
+      for line in [added, "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false", "drop: [ALL]", "runAsUser: 0"] {
+        #expect(text.contains(line), "\(name): \(line)")
+      }
+      #expect(text.contains("readOnly: true\n                - name: backup-secret") == (profile == .backup))
+      for option in ["--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "0:0"] {
+        #expect(profile.options.contains(option))
+      }
+    }
+  }
+}
