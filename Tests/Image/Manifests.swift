@@ -41,7 +41,7 @@ import Testing
     let values = try #require(text.firstMatch(of: /values: \[([0-9, ]+)\]/)).1.split(separator: ",").compactMap {
       Int32($0.filter(\.isNumber))
     }
-    let final: [ExitStatus] = [
+    let final: [BackupRestore.ExitStatus] = [
       .unreadable, .attention, .repositoryMissing, .wrongPassword, .refused, .usage, .configuration,
     ]
     #expect(values == final.map(\.rawValue))
