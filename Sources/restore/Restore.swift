@@ -35,6 +35,9 @@ struct RestoreCommand: AsyncParsableCommand {
   @Flag(help: "Check everything and show what would be replaced; change nothing.")
   var dryRun = false
 
+  @Flag(help: "Prove the newest undoubted set: restore it into staging, verify it, throw it away. Touches nothing live.")
+  var drill = false
+
   @Flag(help: "Take back what a restore replaced (the newest, or the one named).")
   var rollback = false
 
@@ -55,6 +58,9 @@ struct RestoreCommand: AsyncParsableCommand {
     if modes > 1 { throw ValidationError("--list, --status, --rollback and --discard-previous do not go together") }
     let choosing = at != nil || only != nil || dryRun || inPlace || acceptDifferences || dropSlots
     if modes == 1, choosing { throw ValidationError("--list, --status, --rollback and --discard-previous take no other option") }
+    if drill, inPlace || acceptDifferences || dropSlots || modes > 0 {
+      throw ValidationError("--drill takes a set, --at, --only and --dry-run, nothing else")
+    }
     if list || status, !names.isEmpty { throw ValidationError("--list and --status take no set") }
     if names.contains("") { throw ValidationError("a name is empty") }
     if names.count > 3 || (modes == 1 && names.count > 1) {
@@ -80,6 +86,7 @@ struct RestoreCommand: AsyncParsableCommand {
       options.inPlace = inPlace
       options.acceptDifferences = acceptDifferences
       options.dropSlots = dropSlots
+      options.drill = drill
       return try await Restore(context, options).run()
     }
   }

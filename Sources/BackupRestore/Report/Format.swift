@@ -74,6 +74,11 @@ func printable(_ text: String) -> String {
     ? text.unicodeScalars.map { isControl($0) ? $0.escaped(asASCII: true) : String($0) }.joined() : text
 }
 
+extension ContinuousClock.Instant {
+  /// Since then, as people read it.
+  var elapsed: String { Format.duration(duration(to: .now).inSeconds) }
+}
+
 extension Duration {
   var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }

@@ -132,10 +132,10 @@ struct Commit: Sendable {
       hint: "restore --in-place \(journal.source ?? "") finishes it\(before)")
   }
 
+  func journal(_ id: SetID) throws -> Journal? { try exchange(id).flatMap { try Journal.read(in: $0.work) } }
+
   /// The newest `--in-place` that never ended.
-  func replacing() throws -> Journal? {
-    try unfinished().compactMap { try exchange($0).flatMap { try Journal.read(in: $0.work) } }.last { $0.phase == .replacing }
-  }
+  func replacing() throws -> Journal? { try unfinished().compactMap(journal).last { $0.phase == .replacing } }
 
   /// The files are whole again.
   func endReplacing() throws {

@@ -3,7 +3,7 @@ struct DatabasePreflight: Sendable {
   let server: Server
   let plan: Restore.Plan
   let live: Set<String>
-  let dropSlots: Bool
+  let options: Restore.Options
 
   private var session: Connection { server.session }
   private var user: String { server.settings.user }
@@ -85,6 +85,13 @@ struct DatabasePreflight: Sendable {
           hint: "create what is missing by hand, then name the snapshots without roles: restore DATABASE FILES"))
     }
     let missing = try await missing()
+    if options.drill {
+      return missing.map {
+        Problem(
+          "role \($0.name), which the set names, is missing on the server, and a drill creates none",
+          hint: "CREATE ROLE \(SQL.identifier($0.name)), run by a superuser")
+      }
+    }
     if !missing.isEmpty, let error = try await rolesError() {
       for role in missing where role.granted {
         problems.append(
@@ -119,7 +126,7 @@ struct DatabasePreflight: Sendable {
       [
         "{"
           + plan.databases.map { "\"" + $0.live.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\"" }.joined(
-            separator: ",") + "}", dropSlots ? "t" : "f",
+            separator: ",") + "}", options.dropSlots ? "t" : "f",
       ])
     for slot in slots {
       problems.append(
@@ -209,7 +216,7 @@ struct DatabasePreflight: Sendable {
           "prepared transaction \(row[0]!) is open in database \(name) and blocks the swap",
           hint: "COMMIT PREPARED or ROLLBACK PREPARED \(SQL.literal(row[0]!)) in that database"))
     }
-    if !dropSlots {
+    if !options.dropSlots {
       for row in try await session.query("SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1", [name]) {
         problems.append(
           Problem(

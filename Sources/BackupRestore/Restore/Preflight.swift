@@ -20,7 +20,7 @@ extension Restore {
   }
 
   func preflight() async throws -> Ready {
-    if !configuration.quiesceDeployments.isEmpty, !options.dryRun {
+    if !configuration.quiesceDeployments.isEmpty, !options.dryRun, !options.drill {
       throw Failure(
         .refused, "QUIESCE_DEPLOYMENTS is set, and this version does not scale deployments",
         hint: "scale them to 0 by hand and unset it for this run")
@@ -35,15 +35,17 @@ extension Restore {
     let directory = configuration.files?.directory
     let lock = try await lockDirectory(directory, required: plan.files != nil)
     let commit = Commit(directory: lock == nil ? nil : directory, server: server)
+    if options.drill { try refuseUnfinished(commit) }
     if !options.dryRun { try await finishEarlier(commit) }
     plan = try self.plan(source, try await commit.newID())
-    let live = try await server?.databases() ?? []
+    // A drill replaces nothing, so nothing live can be in its way.
+    let live = options.drill ? [] : try await server?.databases() ?? []
     var problems: [Problem] = []
     if options.dryRun { problems += try await unfinished(commit) }
     let found = await clients
     var missing: Set<String> = []
     if let server {
-      let check = DatabasePreflight(server: server, plan: plan, live: live, dropSlots: options.dropSlots)
+      let check = DatabasePreflight(server: server, plan: plan, live: live, options: options)
       problems += try await check.problems(clients: found)
       if problems.isEmpty { missing = try await check.unmakeableOwners() }
     }
@@ -182,8 +184,7 @@ extension Restore {
           "\(directory) cannot be written: \(error)", hint: "mount the volume writable, and run as a user that may write to it")
       ]
     }
-    problems += try linkProblems(directory, paths)
-    problems += try moveProblems(FilePath(directory), paths)
+    if !options.drill { problems += try linkProblems(directory, paths) + moveProblems(FilePath(directory), paths) }
     if !options.inPlace {
       let free = try Tree.free(directory)
       let bytes = files.evidence?.bytes ?? 0
@@ -198,7 +199,7 @@ extension Restore {
         problems.append(
           Problem("the files need \(entries) inodes, and \(directory) has \(inodes) free", hint: "make room, or use --in-place"))
       }
-      problems += try mountProblems(directory, paths)
+      if !options.drill { problems += try mountProblems(directory, paths) }
     }
     return problems + ownerProblems(files, directory)
   }

@@ -14,6 +14,7 @@ public struct Restore: Sendable {
     public var inPlace = false
     public var acceptDifferences = false
     public var dropSlots = false
+    public var drill = false
 
     public init() {}
 
@@ -38,6 +39,7 @@ public struct Restore: Sendable {
       output("dry run: nothing was changed")
       return .done
     }
+    if options.drill { return try await drill(ready, since: begin) }
     let safety = options.inPlace && ready.plan.files != nil ? try await saveLive(ready) : nil
     let staged = try await cleaningUp(ready) {
       let staged = try await stage(ready, safety: safety)
@@ -45,14 +47,16 @@ public struct Restore: Sendable {
       try await commit(ready)
       return staged
     }
-    output(try await summary(staged, ready, seconds: begin.duration(to: .now)))
+    output(summary(staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)")
+    let kept = try await ready.commit.kept()
+    if !kept.isEmpty { output(Self.keptText(kept)) }
     if let safety { output("what was live before is set \(safety); back again: restore --in-place \(safety)") }
     return .done
   }
 
   /// Runs the steps up to the commit; when one fails, staging is removed before the error goes on. After the commit point
   /// there is nothing of ours to remove: `finishInterrupted` knows by the names.
-  private func cleaningUp<T: Sendable>(_ ready: Ready, _ body: () async throws -> T) async throws -> T {
+  func cleaningUp<T: Sendable>(_ ready: Ready, _ body: () async throws -> T) async throws -> T {
     do { return try await body() } catch {
       // A task of its own: the clean-up after SIGTERM must not itself be cancelled.
       let cleaning = Task { try await ready.commit.finishInterrupted(undoing: true) }
@@ -85,19 +89,21 @@ public struct Restore: Sendable {
 
   // MARK: Words for the operator
 
+  private static let staging = "staging, thrown away"
+
   private func announcement(_ ready: Ready) -> String {
     let plan = ready.plan
-    var table = TextTable(["FROM \(plan.source.title)", "SIZE", "REPLACES"])
+    var table = TextTable(["FROM \(plan.source.title)", "SIZE", options.drill ? "INTO" : "REPLACES"])
     if let files = plan.files, let directory = configuration.files?.directory {
       let what = plan.paths.isEmpty ? directory : plan.paths.map { directory + "/" + $0 }.joined(separator: ", ")
       let size = files.evidence.map { Format.bytes($0.bytes) } ?? ""
-      table.add(["files", size, options.inPlace ? "\(what), in place" : what])
+      table.add(["files", size, options.drill ? Self.staging : options.inPlace ? "\(what), in place" : what])
     }
     for target in plan.databases {
       let there = ready.live.contains(target.live) ? "" : " (new)"
       table.add([
         "database \(target.part.name)", target.part.bytes == 0 ? "" : Format.bytes(target.part.bytes),
-        "database \(target.live)\(there)",
+        options.drill ? Self.staging : "database \(target.live)\(there)",
       ])
     }
     var text = table.text
@@ -112,7 +118,7 @@ public struct Restore: Sendable {
     return text
   }
 
-  private func summary(_ staged: Staged, _ ready: Ready, seconds: Duration) async throws -> String {
+  func summary(_ staged: Staged, _ ready: Ready) -> String {
     var table = TextTable(["RESTORED", "CONTENT", "VERIFIED"])
     if let files = staged.files {
       table.add([
@@ -124,10 +130,7 @@ public struct Restore: Sendable {
         target.part.evidence == nil ? "archive complete" : options.acceptDifferences ? "differences accepted" : "rows and content"
       table.add(["database \(target.live)", "\(evidence.tables.count) tables, \(Format.count(evidence.rows)) rows", proof])
     }
-    var text = table.text + "\n\(ready.plan.source.title) restored in \(Format.duration(seconds.inSeconds))"
-    let kept = try await ready.commit.kept()
-    if !kept.isEmpty { text += "\n" + Self.keptText(kept) }
-    return text
+    return table.text
   }
 
   static func keptText(_ kept: [Commit.Kept]) -> String {

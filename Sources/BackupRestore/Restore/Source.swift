@@ -21,6 +21,9 @@ extension Restore {
   /// The set or snapshots the operator chose. Where there is no set at all, the newest old-style snapshots.
   func source(_ catalog: Catalog, _ old: OldStyle) async throws -> Source {
     let names = options.names
+    if options.drill, names.isEmpty, options.at == nil, let entry = catalog.lastSound(context.host) {
+      return try await source(of: entry)
+    }
     if names == ["latest"] { return try await source(of: try old.newest(at: nil, options.only)) }
     if names.count > 1 || (names.count == 1 && old.contains(names[0]) && !catalog.contains(names[0])) {
       let choice = try old.named(names)
@@ -62,6 +65,10 @@ extension Restore {
   // MARK: Old style
 
   private func source(of choice: OldStyle.Choice) async throws -> Source {
+    if options.drill {
+      throw Failure(
+        .refused, "a drill proves a set, and there is none", hint: "run backup first; restore --list shows what is there")
+    }
     let title = "old-style snapshots \(choice.items.map(\.shown).joined(separator: ", "))"
     let newest = choice.items.map { $0.snapshot.date ?? .distantPast }.max() ?? .distantPast
     var files: FilesPart?

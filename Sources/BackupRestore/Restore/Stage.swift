@@ -17,7 +17,7 @@ extension Restore {
       case files(FilesEvidence, [String])
       case database(Target, DatabaseEvidence, [String])
     }
-    if let server = ready.server, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty {
+    if let server = ready.server, !options.drill, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty {
       try await server.session.execute(ready.plan.source.roles)
     }
     let staged = try await withThrowingTaskGroup(of: Part.self) { group in
