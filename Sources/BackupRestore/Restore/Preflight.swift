@@ -1,3 +1,4 @@
+import CLinux
 import FoundationEssentials
 import Glibc
 import SystemPackage
@@ -204,14 +205,16 @@ extension Restore {
     return problems + ownerProblems(files, directory)
   }
 
+  /// What the swap moves aside.
+  private func liveEntries(_ directory: FilePath, _ paths: [String]) throws -> [FilePath] {
+    if !paths.isEmpty { return paths.map { directory.appending(FilePath($0).components) } }
+    return try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) }.map { directory.appending($0) }
+  }
+
   /// A directory is moved aside only by who may write to it, because its `..` changes (measured: EACCES in the middle of a swap);
   /// and out of a sticky directory only by an owner.
   private func moveProblems(_ directory: FilePath, _ paths: [String]) throws -> [Problem] {
-    let live =
-      paths.isEmpty
-      ? try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) }.map { directory.appending($0) }
-      : paths.map { directory.appending(FilePath($0).components) }
-    return try live.compactMap { path in
+    try liveEntries(directory, paths).compactMap { path in
       guard let status = try FileStatus.existing(path) else { return nil }
       let parent = path.removingLastComponent()
       let above = try parent.status()
@@ -246,11 +249,14 @@ extension Restore {
   private func mountProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
     let mounts = try String(decoding: Data(contentsOf: URL(filePath: "/proc/self/mountinfo")), as: UTF8.self)
       .split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(4).first.map { MountInfo.unescaped(String($0)) } }
-    return mounts.filter { mount in
+    // The list can lack an entry while others come and go (measured, beside containers that start), so what is moved is asked itself.
+    let moved = try liveEntries(FilePath(directory), paths).filter { $0.withPlatformString { linux_is_mount_point($0) } == 1 }
+    let listed = mounts.filter { mount in
       mount.hasPrefix(directory + "/")
         && (paths.isEmpty
           || paths.contains { (directory + "/" + $0 + "/").hasPrefix(mount + "/") || mount.hasPrefix(directory + "/" + $0 + "/") })
-    }.map {
+    }
+    return Set(moved.map(\.string) + listed).sorted().map {
       Problem(
         "\(printable($0)) is a mount point inside what is restored, and cannot be exchanged",
         hint: "name what to restore in FILES_PATHS without it, or use --in-place")
