@@ -44,6 +44,8 @@ let package = Package(
       path: "Tests/Integration", swiftSettings: strict),
     .testTarget(
       name: "Image", dependencies: ["BackupRestore", "Support"], path: "Tests/Image", swiftSettings: strict),
+    .testTarget(
+      name: "Kubernetes", dependencies: ["BackupRestore", "Support"], path: "Tests/Kubernetes", swiftSettings: strict),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -295,6 +295,9 @@ import Testing
     #expect(restored.code == 0, "\(restored.errors)")
     #expect(restored.errors.contains("streaming"))
     #expect(try await Self.state(site) == "saved saved")
+    // A volume's limit is not seen in its file system: in Kubernetes going beyond it ends in eviction.
+    let limited = try await site.run("restore", with: ["TMPDIR_BYTES": "200000000"])
+    #expect(limited.code == 0 && limited.errors.contains("TMPDIR has 190.7 MiB free"), "\(limited.errors)")
   }
 
   @Test func anInterruptedRestoreIsFinishedOrUndoneByTheNextRun() async throws {

@@ -31,6 +31,7 @@ import Testing
     Sample(name: "POSTGRES_PORT", value: "5433", read: { ($0.database?.port).map { "\($0)" } }),
     Sample(name: "POSTGRES_MAINTENANCE_DB", value: "admin", read: { $0.database?.maintenance }),
     Sample(name: "POSTGRES_FREE_BYTES", value: "1234", read: { ($0.database?.freeBytes).map { "\($0)" } }),
+    Sample(name: "TMPDIR_BYTES", value: "4321", read: { ($0.scratchBytes).map { "\($0)" } }),
     Sample(name: "RESTIC_DAYS_TO_KEEP", value: "7", read: { "\($0.retention.days)" }),
     Sample(name: "RESTIC_WEEKS_TO_KEEP", value: "8", read: { "\($0.retention.weeks)" }),
     Sample(name: "RESTIC_MONTHS_TO_KEEP", value: "9", read: { "\($0.retention.months)" }),

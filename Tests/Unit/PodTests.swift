@@ -15,6 +15,14 @@ import Testing
     #expect(text.utf8.count == Pod.longestMessage && text.hasSuffix("the end"))
   }
 
+  @Test func ofALongMessageTheFirstLineAndTheLastOnesAreKept() {
+    let lines = (1...100).map { "line \($0) with a name that is long: \(String(repeating: "ü", count: 30))" }
+    let text = Pod.shortened((["exit code 20"] + lines).joined(separator: "\n"))
+    #expect(text.hasPrefix("exit code 20\nline ") && text.hasSuffix(lines[99]))
+    #expect((Pod.longestMessage - 100...Pod.longestMessage).contains(text.utf8.count))
+    #expect(Pod.shortened("short\ntext") == "short\ntext")
+  }
+
   @Test func whereThereIsNoSuchFileNoneIsMade() throws {
     let directory = try Temporary()
     Pod.writeTerminationMessage("done", to: directory.path.appending("none"))

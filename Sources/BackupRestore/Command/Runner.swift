@@ -18,6 +18,12 @@ public enum Ending: Equatable, Sendable {
     case .signalled(let signal): "killed by signal \(signal)"
     }
   }
+
+  /// What to do next: nothing of this toolkit sends SIGKILL to a child that it does not report as stopped by itself.
+  func hint(_ other: String) -> String {
+    self == .signalled(SIGKILL)
+      ? "it was most likely killed for its memory: raise the container's memory limit (resources.limits.memory)" : other
+  }
 }
 
 /// Where a child's standard output goes.

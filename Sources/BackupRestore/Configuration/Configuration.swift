@@ -7,6 +7,8 @@ public struct Configuration: Sendable {
   /// Files and database are each optional; one of them is there.
   public let files: FilesSettings?
   public let database: DatabaseSettings?
+  /// Room in TMPDIR, where the operator knows it: Kubernetes evicts a pod that writes more than its volume's limit.
+  public let scratchBytes: Int?
   public let retention: Retention
   public let waits: Waits
   public let quiesceDeployments: [String]
@@ -19,6 +21,7 @@ public struct Configuration: Sendable {
     copy = RepositorySettings(copyFrom: &environment)
     files = FilesSettings(&environment)
     database = DatabaseSettings(&environment)
+    scratchBytes = environment.text("TMPDIR_BYTES") == nil ? nil : environment.number("TMPDIR_BYTES", default: 0)
     retention = Retention(&environment)
     waits = Waits(&environment)
     quiesceDeployments = environment.list("QUIESCE_DEPLOYMENTS")

@@ -32,6 +32,7 @@ public struct Variable: Sendable {
     Variable("POSTGRES_PORT", "5432", "its port, where POSTGRES_HOST names none"),
     Variable("POSTGRES_MAINTENANCE_DB", "postgres", "database for locks and for renaming the others"),
     Variable("POSTGRES_FREE_BYTES", "", "free space on the server in bytes; a restore that needs more is refused"),
+    Variable("TMPDIR_BYTES", "", "room in TMPDIR in bytes, where its volume is limited to less than its file system has free"),
     Variable("RESTIC_DAYS_TO_KEEP", "30", "every set of this many days is kept"),
     Variable("RESTIC_WEEKS_TO_KEEP", "0", "one set a week is kept for this many weeks"),
     Variable("RESTIC_MONTHS_TO_KEEP", "12", "one set a month is kept for this many months"),

@@ -31,6 +31,6 @@ struct ArchiveRestore: Sendable {
     }
     throw Failure(
       .verificationFailed, "pg_restore failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
-      hint: "nothing live was changed; the line above names what the server refused")
+      hint: outcome.ending.hint("nothing live was changed; the line above names what the server refused"))
   }
 }

@@ -233,7 +233,7 @@ struct Repository: Sendable {
     default:
       return Failure(
         .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
-        hint: "check that the repository can be reached and has room; the lines above are restic's own")
+        hint: result.ending.hint("check that the repository can be reached and has room; the lines above are restic's own"))
     }
   }
 

@@ -140,7 +140,7 @@ extension Restore {
       base: context.base,
       keepOwners: ready.missingRoles.isEmpty)
     let spool = ready.scratch.path.appending(percentEncoded(target.staging.utf8))
-    let free = try Tree.free(ready.scratch.path.string).bytes
+    let free = min(try Tree.free(ready.scratch.path.string).bytes, context.configuration.scratchBytes ?? .max)
     // Room for every database of the set at once, and some for restic's own scratch files.
     let need = ready.plan.databases.reduce(0) { $0 + $1.part.bytes } + 256 << 20
     if free > need {

@@ -1,0 +1,170 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// An application in a namespace of its own: PostgreSQL in a pod behind a Service, a pod that has the files' volume mounted, and the
+/// project's manifests by an overlay. Both volumes, the files' and the repository's, are directories of the node.
+final class Application: Sendable {
+  let kube: Kube
+  let namespace = "app-\(UInt32.random(in: 0...UInt32.max))"
+  let directory: String
+  private let schedule: String
+  private let patches: String
+  private let over: String
+  let holder = Locked<Daemon?>(nil)
+  static let password = "server's own: pass=word"
+
+  /// `settings` go into the ConfigMap, `secrets` into the Secret, over what every test has; `patches` into the overlay.
+  init(
+    settings: [String: String?] = [:], secrets: [String: String] = [:], schedule: String = "0 0 1 1 *", over: String = "base",
+    patches: String = ""
+  )
+    async throws
+  {
+    kube = try await Kube.shared.value
+    (self.schedule, self.over, self.patches) = (schedule, over, patches)
+    directory = "/tmp/backup-restore-overlay.\(namespace)"
+    try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    try await apply(around)
+    try await change(settings: settings, secrets: secrets)
+    try await kubectl("rollout", "status", "deployment/postgresql", "deployment/app", "--timeout=120s")
+    try await until("PostgreSQL answers") { try await sql("SELECT 1", check: false) == "1" }
+  }
+
+  /// Applies the overlay, as an operator does who changed it.
+  func change(settings: [String: String?] = [:], secrets: [String: String] = [:]) async throws {
+    var config: [String: String?] = [
+      "RESTIC_REPOSITORY": "/repository", "LOCK_WAIT": "20", "POSTGRES_HOST": try await address() + ":5432",
+      "AWS_DEFAULT_REGION": nil, "AWS_ACCESS_KEY_ID_FILE": nil, "AWS_SECRET_ACCESS_KEY_FILE": nil,
+    ]
+    for (name, value) in settings { config[name] = value }
+    let secret = [
+      "restic-password": "repository's own: pass=word", "postgres-user": "app", "postgres-password": Self.password,
+    ].merging(secrets) { $1 }
+    let overlay = Overlay(
+      namespace: namespace, config: config, secret: secret, schedule: schedule, isOld: kube.minor < 25, over: over, more: patches)
+    try overlay.write(to: directory)
+    var manifests = try await Shell.run("kubectl", ["kustomize", directory]).output
+    if kube.minor < 21 { manifests = manifests.replacing("apiVersion: batch/v1\n", with: "apiVersion: batch/v1beta1\n") }
+    try await apply(manifests)
+  }
+
+  deinit { try? FileManager.default.removeItem(atPath: directory) }
+
+  /// Pods and volumes go; the directories on the node are emptied before.
+  func remove() async throws {
+    try await inPod("app", "rm -rf /var/jira/* /var/jira/.backup-restore /repository/*")
+    try await kubectl("delete", "namespace", namespace, "--wait=false")
+    try await kubectl("delete", "persistentvolume", "-l", "backup-restore/test=\(namespace)", "--wait=false")
+    try await kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
+  }
+
+  @discardableResult
+  func kubectl(_ arguments: String..., input: String? = nil, check: Bool = true) async throws -> Shell.Result {
+    try await kube.kubectl(["-n", namespace] + arguments, input: input, check: check)
+  }
+
+  private func apply(_ manifests: String) async throws { try await kubectl("apply", "-f", "-", input: manifests) }
+
+  private func address() async throws -> String {
+    try await kubectl("get", "service", "postgresql-service", "-o", "jsonpath={.spec.clusterIP}").output
+  }
+
+  /// A script in a pod of the deployment, as the pod's own user.
+  @discardableResult
+  func inPod(_ deployment: String, _ script: String, input: String? = nil, check: Bool = true) async throws -> Shell.Result {
+    try await kubectl("exec", "-i", "deployment/\(deployment)", "--", "sh", "-euc", script, input: input ?? "", check: check)
+  }
+
+  @discardableResult
+  func sql(_ text: String, database: String = "app", check: Bool = true) async throws -> String {
+    try await inPod(
+      "postgresql", "PGPASSWORD=$POSTGRES_PASSWORD psql -h 127.0.0.1 -U app -d \(database) -XAtq -v ON_ERROR_STOP=1 -f -",
+      input: text, check: check
+    ).output.trimming(" \n")
+  }
+
+  /// Everything an operator would miss: rows and files with owners, modes and times, as text.
+  func state() async throws -> String {
+    try await sql("SELECT 'issue', count(*), md5(string_agg(i::text, ',' ORDER BY id)) FROM issue i")
+      + inPod(
+        "app",
+        """
+        cd /var/jira; find . -mindepth 1 -path ./.backup-restore -prune -o -printf '\\n%p %y %m %U:%G %T@ %l' | sort
+        find . -path ./.backup-restore -prune -o -type f -print0 | sort -z | xargs -0 -r sha256sum
+        """
+      ).output
+  }
+
+  /// 5,000 rows and files of several owners and modes, `megabytes` of them in one.
+  func fill(megabytes: Int = 1, owner: Int? = nil) async throws {
+    try await sql(
+      "CREATE TABLE issue (id serial PRIMARY KEY, title text); INSERT INTO issue (title) SELECT 'issue ' || g FROM generate_series(1, 5000) g"
+    )
+    try await inPod(
+      "app",
+      """
+      cd /var/jira; mkdir -p attachments/deep; for i in $(seq 20); do echo $i >attachments/$i; done
+      head -c \(megabytes << 20) /dev/urandom >attachments/deep/big; ln -s deep/big attachments/link
+      chown -hR \(owner ?? 901):\(owner ?? 902) .; chown 1000:1000 attachments/1; chmod 0600 attachments/2; chmod 0750 attachments/deep
+      """)
+  }
+
+  /// Scales the backup-restore deployment as an operator does, and waits until its pod is ready or gone.
+  func scale(_ replicas: Int) async throws {
+    try await kubectl("scale", "deployment/backup-restore", "--replicas=\(replicas)")
+    if replicas > 0 {
+      try await kubectl("rollout", "status", "deployment/backup-restore", "--timeout=120s")
+    } else {
+      try await kubectl("wait", "--for=delete", "pod", "-l", "app=backup-restore", "--timeout=120s")
+    }
+  }
+
+  /// What the README tells the operator to type. `script` from util-linux gives kubectl a terminal.
+  func exec(_ command: String..., terminal: Bool = true) async throws -> Shell.Result {
+    let line = typed(command, terminal: terminal)
+    return try await Shell.run(
+      terminal ? "script" : "sh", terminal ? ["-qec", line, "/dev/null"] : ["-c", line + " <&-"], check: false)
+  }
+
+  func typed(_ command: [String], terminal: Bool) -> String {
+    let kubectl = ["kubectl", "--kubeconfig", kube.kubeconfig, "-n", namespace, "exec"] + (terminal ? ["-it"] : [])
+    return (kubectl + ["deployment/backup-restore", "--"] + command).map(quoted).joined(separator: " ")
+  }
+
+  struct Run: Sendable {
+    let code: Int
+    let message: String
+    let log: String
+  }
+
+  /// Makes a Job of the CronJob, as the CronJob does, and reads from the API how its pod ended.
+  func startJob(_ name: String, of cronJob: String = "backup", attempts: Int = 0) async throws {
+    let text = try await kubectl("get", "cronjob", cronJob, "-o", "json").output
+    let cron = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
+    var spec = ((cron?["spec"] as? [String: Any])?["jobTemplate"] as? [String: Any])?["spec"] as? [String: Any] ?? [:]
+    spec["backoffLimit"] = attempts
+    let job: [String: Any] = ["apiVersion": "batch/v1", "kind": "Job", "metadata": ["name": name], "spec": spec]
+    try await apply(String(decoding: try JSONSerialization.data(withJSONObject: job), as: UTF8.self))
+  }
+
+  /// How the first pod of a job ended.
+  func ended(_ job: String) async throws -> Run {
+    let path = "{.items[0].status.containerStatuses[0].state.terminated"
+    try await until("the pod of \(job) ended") {
+      try await !kubectl("get", "pods", "-l", "job-name=\(job)", "-o", "jsonpath=\(path).finishedAt}", check: false).output
+        .isEmpty
+    }
+    let code = try await kubectl("get", "pods", "-l", "job-name=\(job)", "-o", "jsonpath=\(path).exitCode}").output
+    let message = try await kubectl("get", "pods", "-l", "job-name=\(job)", "-o", "jsonpath=\(path).message}").output
+    let log = try await kubectl("logs", "job/\(job)").output
+    return Run(code: Int(code) ?? -1, message: message, log: log)
+  }
+
+  func backUp(_ job: String) async throws -> Run {
+    try await startJob(job)
+    return try await ended(job)
+  }
+}
