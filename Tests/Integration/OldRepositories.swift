@@ -228,6 +228,9 @@ import Testing
     #expect(try await site.restic("files", ["cat", "config"]).output.contains(#""version": 1"#))
     let dry = try await site.run("restore", ["--dry-run"])
     #expect(dry.output.contains("FROM set "), "a set goes before old-style snapshots")
+    for names in [["latest"], ["latest", "latest"]] {
+      #expect(try await site.run("restore", ["--dry-run"] + names).output.contains("FROM set "))
+    }
     let old = try await site.run("restore", [Self.snapshot(site, "pg-database"), Self.snapshot(site, "files")])
     #expect(old.code == 0, "\(old.errors)")
     try await Self.expectRestored(site)

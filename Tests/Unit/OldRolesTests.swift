@@ -45,7 +45,10 @@ import Testing
     #expect(!sql.contains("GRANTED BY"))
   }
 
-  @Test(arguments: ["", "CREATE ROLE ", "CREATE ROLE \"open;", "GRANT app;", "GRANT app TO ;", "DROP ROLE app;"])
+  @Test(arguments: [
+    "", "CREATE ROLE ", "CREATE ROLE \"open;", "GRANT app;", "GRANT app TO ;", "DROP ROLE app;",
+    "ALTER ROLE app IN DATABASE lost SET a TO b;",
+  ])
   func aLineThatIsNoStatementOfItsOwnIsLeftOut(_ line: String) {
     let (sql, leftOut) = OldRoles.script(line)
     #expect(sql == "")

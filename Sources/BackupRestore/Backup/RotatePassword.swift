@@ -54,6 +54,11 @@ public struct RotatePassword: Sendable {
       }
       if case .failure(let failure as Failure) = old, failure.status == .repositoryMissing { continue }
       if refused(old), refused(next) { try Failure.merge([old]) }
+      if name == .base, case .failure(let error) = old, !refused(old) {
+        // Rights may be given for what lies below the base, and not for the base itself.
+        log.warning("\(repository.shown) is left as it is: \(error)")
+        continue
+      }
       for result in [old, next] where !refused(result) { try Failure.merge([result]) }
       let current = { (result: Result<[Key], any Error>) in (try? result.get())?.first(where: \.current)?.id }
       found.append(Found(repository: repository, oldKey: current(old), newKey: current(next)))

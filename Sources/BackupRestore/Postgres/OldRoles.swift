@@ -23,10 +23,12 @@ enum OldRoles {
     return (order.map { RoleReader.unlessExists($0, bodies[$0]!) }.joined() + grants, leftOut)
   }
 
-  /// `CREATE ROLE name;`, `ALTER ROLE name …;`, `COMMENT ON ROLE name …;`.
+  /// `CREATE ROLE name;`, `ALTER ROLE name …;`, `COMMENT ON ROLE name …;`. Not `IN DATABASE`, which pg_dumpall wrote before 11: that
+  /// database may be the one that is lost.
   private static func subject(_ line: String) -> String? {
     let verb = ["CREATE ROLE ", "ALTER ROLE ", "COMMENT ON ROLE "].first { line.hasPrefix($0) }
-    return verb.flatMap { identifier(line.dropFirst($0.count))?.name }
+    let role = verb.flatMap { identifier(line.dropFirst($0.count)) }
+    return role?.rest.hasPrefix(" IN DATABASE ") == true ? nil : role?.name
   }
 
   /// `GRANT parent TO member [WITH …] [GRANTED BY …];` only where it is missing, and by whoever runs it.

@@ -18,7 +18,9 @@ public struct Restore: Sendable {
 
     public init() {}
 
-    var choice: Catalog.Choice { names.first.map { .named($0) } ?? at.map { .at($0) } ?? .newest }
+    /// `latest` alone says no more than nothing: the newest set, old-style snapshots where there is none.
+    var chosen: [String] { names.allSatisfy { $0 == "latest" } ? [] : names }
+    var choice: Catalog.Choice { chosen.first.map { .named($0) } ?? at.map { .at($0) } ?? .newest }
   }
 
   let context: Context

@@ -20,11 +20,10 @@ struct Source: Sendable {
 extension Restore {
   /// The set or snapshots the operator chose. Where there is no set at all, the newest old-style snapshots.
   func source(_ catalog: Catalog, _ old: OldStyle) async throws -> Source {
-    let names = options.names
+    let names = options.chosen
     if options.drill, names.isEmpty, options.at == nil, let entry = catalog.lastSound(context.host) {
       return try await source(of: entry)
     }
-    if names == ["latest"] { return try await source(of: try old.newest(at: nil, options.only)) }
     if names.count > 1 || (names.count == 1 && old.contains(names[0]) && !catalog.contains(names[0])) {
       let choice = try old.named(names)
       var source = try await source(of: choice)
@@ -115,8 +114,9 @@ extension Restore {
     let dump = try await context.repository(item.repository).read(
       DatabasePart.plainPath, of: item.snapshot.id, limit: Context.largestRecord)
     let (sql, leftOut) = OldRoles.script(String(decoding: dump, as: UTF8.self))
-    for line in leftOut {
-      log.warning("roles \(item.snapshot.short): left out: \(Secret.mask(printable(String(line.prefix(60)))))")
+    // Not shown: part of a password's hash may be in one.
+    if !leftOut.isEmpty {
+      log.warning("roles \(item.snapshot.short): \(leftOut.count) lines that are no statement about a role are left out")
     }
     return sql
   }
