@@ -26,6 +26,8 @@ import Testing
     #expect(outcome.ending == ending)
     #expect(outcome.stopped == nil)
     #expect(outcome.ending.succeeded == (script == "exit 0"))
+    // The kernel kills by signal 9 for memory; every other ending has its own hint.
+    #expect((outcome.ending.hint("other") != "other") == (ending == .signalled(9)))
   }
 
   @Test func theEnvironmentIsExactlyTheGivenOne() async throws {
