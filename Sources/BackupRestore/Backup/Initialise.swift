@@ -7,11 +7,13 @@ public struct Initialise: Sendable {
   /// Each repository on its own: a wrong password is never answered with a new repository, and never hidden by another
   /// repository's success.
   public func run() async throws -> ExitStatus {
-    async let files = settled { try await ensure(context.files) }
-    async let databases = settled { try await ensure(context.databases) }
-    async let sets = settled { try await ensure(context.sets) }
-    let results = await [files, databases, sets]
-    for case .success(let line) in results { output(line) }
+    let opened = await context.opened(Repository.Name.own)
+    var results: [Result<Void, any Error>] = []
+    // One after the other: two at once would both make the bucket of an object store, and one of them fail (seen with SeaweedFS).
+    for name in Repository.Name.own {
+      let found = opened[name]!
+      results.append(await settled { try await ensure(context.repository(name), found) })
+    }
     try Failure.merge(results)
     return .done
   }
@@ -52,13 +54,13 @@ public struct Initialise: Sendable {
     }
   }
 
-  private func ensure(_ repository: Repository) async throws -> String {
-    do {
-      let count = try await repository.snapshots().count
-      return "\(repository.name.rawValue): was there, \(count) \(count == 1 ? "snapshot" : "snapshots")"
-    } catch let failure as Failure where failure.status == .repositoryMissing {
+  private func ensure(_ repository: Repository, _ found: Result<[Snapshot], any Error>) async throws {
+    if found.isMissing {
       try await repository.initialise()
-      return "\(repository.name.rawValue): created"
+      output("\(repository.title): created")
+    } else {
+      let count = try found.get().count
+      output("\(repository.title): was there, \(count) \(count == 1 ? "snapshot" : "snapshots")")
     }
   }
 }

@@ -35,7 +35,8 @@ struct PlainDump: Sendable {
     }
     throw Failure(
       .verificationFailed, "psql failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
-      hint: "nothing live was changed; create what PostgreSQL misses, or take what loads with --accept-differences")
+      hint: outcome.ending.hint(
+        "nothing live was changed; create what PostgreSQL misses, or take what loads with --accept-differences"))
   }
 
   /// Whether a dump with this end is whole: nothing but `\unrestrict` and empty lines come after pg_dump's last words.
