@@ -76,9 +76,17 @@ import Testing
     await server.stop()
   }
 
+  /// SeaweedFS listens 10,000 higher too.
+  static func lowPort() throws -> Int {
+    while true {
+      let port = try Cluster.freePort()
+      if port < 55_000 { return port }
+    }
+  }
+
   @Test func anObjectStoreWithAPrivateCA() async throws {
-    let (port, https) = (try Cluster.freePort(), try Cluster.freePort())
-    let ports = try (0..<3).map { _ in try Cluster.freePort() }
+    let (port, https) = (try Self.lowPort(), try Self.lowPort())
+    let ports = try (0..<3).map { _ in try Self.lowPort() }
     let site = try await PodSite(
       cluster: try await Cluster.shared.value,
       settings: [
@@ -103,12 +111,15 @@ import Testing
         "-s3.key.file=\(site.root)/server.key", "-s3.config=\(site.root)/s3.json", "-s3.port.iceberg=0",
         "-master.volumeSizeLimitMB=128",
       ], log: site.root + "/weed.log")
-    for _ in 0..<300 {
-      let up = try await Shell.run(
+    var isUp = false
+    for _ in 0..<300 where !isUp {
+      let asked = try await Shell.run(
         "curl", ["-s", "-o", "/dev/null", "--cacert", site.root + "/ca.crt", "https://127.0.0.1:\(https)/"], check: false)
-      if up.code == 0 { break }
-      try await Task.sleep(for: .milliseconds(200))
+      isUp = asked.code == 0
+      if !isUp { try await Task.sleep(for: .milliseconds(200)) }
     }
+    try #require(
+      isUp, "SeaweedFS did not start: \((try? String(contentsOfFile: site.root + "/weed.log", encoding: .utf8)) ?? "")")
     try await Self.cycle(site)
     try "another key\n".write(toFile: site.root + "/secrets/aws-secret-access-key", atomically: true, encoding: .utf8)
     let refused = try await site.run(["backup.sh"], as: .backup)

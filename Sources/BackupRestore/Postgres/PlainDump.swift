@@ -30,11 +30,13 @@ struct PlainDump: Sendable {
       log.info("the dump set transaction_timeout, which server \(serverMajor) does not know: harmless, ignored")
       return []
     }
+    let failed = "\(errors.count - errors.timeouts) of the dump's statements failed, the first: \(errors.first ?? "")"
     if outcome.ending.succeeded, acceptsErrors {
-      return ["\(errors.count - errors.timeouts) statements failed, the first: \(errors.first ?? "")"]
+      return [failed]
     }
     throw Failure(
-      .verificationFailed, "psql failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
+      .verificationFailed,
+      outcome.ending.succeeded ? failed : "psql failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
       hint: outcome.ending.hint(
         "nothing live was changed; create what PostgreSQL misses, or take what loads with --accept-differences"))
   }

@@ -95,16 +95,23 @@ public struct Restore: Sendable {
 
   private func announcement(_ ready: Ready) -> String {
     let plan = ready.plan
-    var table = TextTable(["FROM \(plan.source.title)", "SIZE", options.drill ? "INTO" : "REPLACES"])
+    var table = TextTable([
+      plan.source.isOldStyle ? "FROM OLD-STYLE SNAPSHOTS" : "FROM \(plan.source.title)", "SIZE",
+      options.drill ? "INTO" : "REPLACES",
+    ])
     if let files = plan.files, let directory = configuration.files?.directory {
       let what = plan.paths.isEmpty ? directory : plan.paths.map { directory + "/" + $0 }.joined(separator: ", ")
       let size = files.evidence.map { Format.bytes($0.bytes) } ?? ""
-      table.add(["files", size, options.drill ? Self.staging : options.inPlace ? "\(what), in place" : what])
+      table.add([
+        plan.source.isOldStyle ? "files \(files.snapshot.prefix(8))" : "files", size,
+        options.drill ? Self.staging : options.inPlace ? "\(what), in place" : what,
+      ])
     }
     for target in plan.databases {
       let there = ready.live.contains(target.live) ? "" : " (new)"
       table.add([
-        "database \(target.part.name)", target.part.bytes == 0 ? "" : Format.bytes(target.part.bytes),
+        "database \(plan.source.isOldStyle ? String(target.part.snapshot.prefix(8)) : target.part.name)",
+        target.part.bytes == 0 ? "" : Format.bytes(target.part.bytes),
         options.drill ? Self.staging : "database \(target.live)\(there)",
       ])
     }
