@@ -29,7 +29,7 @@ import Testing
       blocks.first == """
         NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = 'app') THEN
         CREATE ROLE app;
-        ALTER ROLE app WITH NOSUPERUSER INHERIT LOGIN PASSWORD 'SCRAM-SHA-256$4096:x';
+        ALTER ROLE app WITH INHERIT LOGIN PASSWORD 'SCRAM-SHA-256$4096:x';
         COMMENT ON ROLE app IS 'the application';
         END IF; END $role$;
 

@@ -75,6 +75,11 @@ import Testing
     #expect(relative.snapshot == "id" && relative.paths == [] && relative.evidence?.bytes == 10)
     let absolute = Self.part(["/var/jira"], "/var/jira", ["/var", "/var/jira", "/var/jira/a"])
     #expect(absolute.snapshot == "id:/var/jira" && absolute.paths == [] && absolute.evidence?.bytes == 5)
+    // A directory of its own name inside: there is more beside it.
+    let named = Self.part(["/media"], "/media", ["/media", "/media/x", "/other", "/other/y"])
+    #expect(named.snapshot == "id" && named.evidence?.entries == 4)
+    let top = Self.part(["/a", "/b"], nil, ["/a", "/a/x", "/b"])
+    #expect(top.snapshot == "id:/" && top.paths == ["a", "b"] && top.evidence?.entries == 3)
     // Mounted elsewhere since: the directory that was saved is the one that is restored.
     #expect(Self.part(["/var/jira"], "/data", ["/var", "/var/jira", "/var/jira/a"]).snapshot == "id:/var/jira")
   }
@@ -98,12 +103,19 @@ import Testing
     #expect(PlainDump.isComplete(end: Array(end.utf8)) == whole)
   }
 
+  @Test func aDumpThatMakesItsOwnDatabaseIsKnown() {
+    #expect(PlainDump.leavesItsDatabase(beginning: Array("--\n\\connect app\n".utf8)))
+    #expect(PlainDump.leavesItsDatabase(beginning: Array("CREATE DATABASE app WITH".utf8)))
+    #expect(!PlainDump.leavesItsDatabase(beginning: Array("COMMENT ON DATABASE app IS 'CREATE DATABASE ';\n".utf8)))
+  }
+
   @Test func errorsOfPsqlAreCountedAndTheFirstRealOneIsNamed() {
     let errors = ClientErrors("psql")
     for line in [
-      #"psql:<stdin>:14: ERROR:  unrecognized configuration parameter "transaction_timeout""#,
-      "psql:<stdin>:20: NOTICE:  an ERROR:  in a notice", "LINE 1: SELECT", "psql:<stdin>:30: error: invalid command \\foo",
-      "psql:<stdin>:40: FATAL:  terminating connection",
+      #"psql:<stdin>:14: FEHLER:  42704: nicht erkannter Konfigurationsparameter »transaction_timeout«"#,
+      "psql:<stdin>:20: HINWEIS:  00000: an ERROR:  in a notice", "LINE 1: SELECT",
+      "psql:<stdin>:30: error: invalid command \\foo",
+      "psql:<stdin>:40: FATAL:  57P01: terminating connection",
     ] { errors.take(line) }
     #expect(errors.timeouts == 1 && errors.count == 3)
     #expect(errors.first == "invalid command \\foo")

@@ -16,6 +16,12 @@ public struct RotatePassword: Sendable {
     if new == settings.password {
       throw Failure(.refused, "RESTIC_NEW_PASSWORD is the same as RESTIC_PASSWORD", hint: "set another one")
     }
+    let bare = new.reveal().trimming(" \t\r\n")
+    if bare != new.reveal() {
+      throw Failure(
+        .configuration, "RESTIC_NEW_PASSWORD begins or ends with white space, which restic takes away from a new password",
+        hint: "set one without")
+    }
     let found = try await repositories(new)
     for one in found where one.newKey == nil {
       try await one.repository.addKey(new)
@@ -28,6 +34,10 @@ public struct RotatePassword: Sendable {
         continue
       }
       try await one.repository.with(password: new).removeKey(old)
+      // A password may have several keys.
+      while case .success(let keys) = await settled({ try await one.repository.keys() }), let key = keys.first(where: \.current) {
+        try await one.repository.with(password: new).removeKey(key.id)
+      }
       output("\(one.repository.title): old password removed")
     }
     output("done: put the new password where RESTIC_PASSWORD comes from, before the next run")

@@ -34,6 +34,12 @@ enum Output {
   case document(limit: Int)
   /// Into a file or a pipe, never through this process. The descriptor is closed here.
   case descriptor(FileDescriptor)
+
+  /// Then a command cannot be run a second time: the descriptor is closed, and its number may be another file's by now.
+  var isDescriptor: Bool {
+    if case .descriptor = self { return true }
+    return false
+  }
 }
 
 /// What a child left behind.

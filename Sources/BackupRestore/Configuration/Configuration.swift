@@ -95,13 +95,13 @@ public struct RepositorySettings: Sendable, Equatable {
     self.password = password
   }
 
-  /// rest:https://user:password@host/: the password is masked wherever a child prints it.
   func with(password: Secret) -> RepositorySettings {
     var other = self
     other.password = password
     return other
   }
 
+  /// rest:https://user:password@host/: the password is masked wherever a child prints it.
   private static func rememberPassword(in url: String) {
     guard let scheme = url.firstRange(of: "://"), let at = url[scheme.upperBound...].lastIndex(of: "@") else { return }
     let user = url[scheme.upperBound..<at]

@@ -7,7 +7,7 @@ enum Pod {
   /// Whether process 1 is `init --wait`: then this run was started by `kubectl exec`.
   static let isWaiting: Bool = {
     let words = getpid() == 1 ? nil : Run.commandLine(1)
-    return words?.first?.hasSuffix("/init") == true && words?.contains("--wait") == true
+    return words?.first?.split(separator: "/").last == "init" && words?.contains("--wait") == true
   }()
 
   /// The waiting process's standard error, which `kubectl logs` shows: an operator whose connection broke finds the end of

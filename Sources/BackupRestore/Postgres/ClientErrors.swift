@@ -25,7 +25,6 @@ final class ClientErrors: Sendable {
     state.withLock { $0.errors > 0 && $0.errors == $0.timeouts && (1...$0.errors).contains($0.ignored ?? 0) }
   }
 
-  /// psql that goes on after a failed COPY takes each row for a statement.
   static let mostShown = 100
 
   @Sendable func take(_ line: String) {
@@ -33,7 +32,7 @@ final class ClientErrors: Sendable {
       state.lines += 1
       if let error = Self.error(line) {
         state.errors += 1
-        if error.contains("unrecognized configuration parameter \"transaction_timeout\"") {
+        if Self.isTimeout(error, line) {
           state.timeouts += 1
         } else {
           state.first = state.first ?? Secret.mask(error)
@@ -42,6 +41,8 @@ final class ClientErrors: Sendable {
       if let range = line.firstRange(of: "errors ignored on restore: ") { state.ignored = Int(line[range.upperBound...]) }
       return state.lines
     }
+    // Rows of the dump may stand in these.
+    if ["CONTEXT:", "DETAIL:", "LINE "].contains(where: line.hasPrefix) { return }
     if shown < Self.mostShown {
       log.info("\(line.hasPrefix(program) ? "" : program + ": ")\(Secret.mask(printable(line)))")
     } else if shown == Self.mostShown {
@@ -49,8 +50,16 @@ final class ClientErrors: Sendable {
     }
   }
 
-  /// `pg_restore: error: …`, `psql: error: …`, `psql:<stdin>:14: ERROR:  …`; nil for anything else.
+  private static func isTimeout(_ error: String, _ line: String) -> Bool {
+    error.contains("unrecognized configuration parameter \"transaction_timeout\"")
+      || (line.contains(" 42704: ") && error.contains("transaction_timeout"))
+  }
+
+  /// `pg_restore: error: …`, `psql: error: …`, `psql:<stdin>:14: FEHLER:  42704: …`; nil for anything else. psql's own words are
+  /// English here, the server's need not be: there the SQLSTATE tells, of which 00, 01 and 02 are no errors.
   private static func error(_ line: String) -> String? {
-    line.firstMatch(of: /^(?:pg_restore:|psql:(?:<stdin>:\d+:)?) (?:ERROR|FATAL|PANIC|error): +(.*)$/).map { String($0.1) }
+    if let own = line.firstMatch(of: /^(?:pg_restore:|psql:(?:<stdin>:\d+:)?) error: +(.*)$/) { return String(own.1) }
+    guard let server = line.firstMatch(of: /^psql:(?:<stdin>:\d+:)? [^ ]+: +([0-9A-Z]{5}): +(.*)$/) else { return nil }
+    return ["00", "01", "02"].contains(server.1.prefix(2)) ? nil : String(server.2)
   }
 }

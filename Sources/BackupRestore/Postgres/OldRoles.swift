@@ -13,7 +13,7 @@ enum OldRoles {
       if line.isEmpty || ["\\", "--", "SET "].contains(where: line.hasPrefix) { continue }
       if let name = subject(line), line.hasSuffix(";") {
         if bodies[name] == nil { order.append(name) }
-        bodies[name, default: ""] += line + "\n"
+        bodies[name, default: ""] += withoutSuperuserWords(line) + "\n"
       } else if let grant = grant(line) {
         grants += grant
       } else {
@@ -21,6 +21,17 @@ enum OldRoles {
       }
     }
     return (order.map { RoleReader.unlessExists($0, bodies[$0]!) }.joined() + grants, leftOut)
+  }
+
+  /// NOSUPERUSER and its like ask for rights that a role that may only create roles does not have; they are the default.
+  private static func withoutSuperuserWords(_ line: String) -> String {
+    guard line.hasPrefix("ALTER ROLE "), let with = line.firstRange(of: " WITH ") else { return line }
+    let end = line.firstRange(of: " PASSWORD ")?.lowerBound ?? line.endIndex
+    guard with.upperBound < end else { return line }
+    let words = line[with.upperBound..<end].split(separator: " ").filter {
+      !["NOSUPERUSER", "NOREPLICATION", "NOBYPASSRLS"].contains($0)
+    }
+    return line[..<with.upperBound] + words.joined(separator: " ") + line[end...]
   }
 
   /// `CREATE ROLE name;`, `ALTER ROLE name …;`, `COMMENT ON ROLE name …;`. Not `IN DATABASE`, which pg_dumpall wrote before 11: that

@@ -15,7 +15,8 @@ struct PlainDump: Sendable {
 
   func command(staging: String) -> Command {
     let arguments = [
-      "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=\(goesOn ? 0 : 1)", "--output=/dev/null", "--file=-",
+      "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=\(goesOn ? 0 : 1)", "--set=VERBOSITY=verbose",
+      "--output=/dev/null", "--file=-",
     ]
     return Command(program, arguments, environment: settings.environment(base, database: staging))
   }
@@ -39,6 +40,14 @@ struct PlainDump: Sendable {
       outcome.ending.succeeded ? failed : "psql failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
       hint: outcome.ending.hint(
         "nothing live was changed; create what PostgreSQL misses, or take what loads with --accept-differences"))
+  }
+
+  /// Whether a dump with this beginning would leave the database it is loaded into: `pg_dump --create` makes and connects to its own,
+  /// which would be the live one.
+  static func leavesItsDatabase(beginning: [UInt8]) -> Bool {
+    String(decoding: beginning, as: UTF8.self).split(separator: "\n").contains { line in
+      ["\\connect ", "CREATE DATABASE ", "DROP DATABASE "].contains { line.hasPrefix($0) }
+    }
   }
 
   /// Whether a dump with this end is whole: nothing but `\unrestrict` and empty lines come after pg_dump's last words.

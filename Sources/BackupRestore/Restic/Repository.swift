@@ -164,7 +164,7 @@ struct Repository: Sendable {
     let watch = watch ?? Watch(limit: nil, patience: waits.connect)
     var (result, stopped) = try await attempt(
       command(arguments, directory: directory), extra, input, output, deadline, watch)
-    if stopped == nil, result.ending == .exited(11), waits.lock > .zero, case .none = input {
+    if stopped == nil, result.ending == .exited(11), waits.lock > .zero, case .none = input, !output.isDescriptor {
       log.warning("\(shown) is locked: \(result.errors.last ?? "by another run"); waiting up to LOCK_WAIT")
       _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
       let retry = ["--retry-lock", "\(waits.lock.components.seconds)s"]

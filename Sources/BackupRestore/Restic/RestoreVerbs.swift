@@ -1,10 +1,11 @@
+import Glibc
 import SystemPackage
 
 extension Repository {
   /// A file of a snapshot into a descriptor, which is closed.
-  func dump(_ path: String, of snapshot: String, into descriptor: FileDescriptor) async throws {
+  func dump(_ path: String, of snapshot: String, into descriptor: FileDescriptor, locked: Bool = true) async throws {
     // A descriptor can be written once, so restic itself waits for the lock.
-    let retry = ["--retry-lock", "\(waits.lock.components.seconds)s"]
+    let retry = locked ? ["--retry-lock", "\(waits.lock.components.seconds)s"] : ["--no-lock"]
     _ = try await run(["dump"] + retry + [snapshot, path], output: .descriptor(descriptor))
   }
 
@@ -12,7 +13,9 @@ extension Repository {
   func tail(_ path: String, of snapshot: String, bytes: Int) async throws -> [UInt8] {
     let end = Command("tail", ["-c", String(bytes)], environment: base)
     return try await piped(path, of: snapshot) { input in
-      try await Runner.run(end, input: input, output: .document(limit: bytes), errors: { _ in }).document
+      let outcome = try await Runner.run(end, input: input, output: .document(limit: bytes), errors: { _ in })
+      if outcome.ending.succeeded { return outcome.document }
+      throw Failure(.unexpected, "tail failed (\(outcome.ending.text))", hint: "run it again")
     }
   }
 
@@ -22,11 +25,24 @@ extension Repository {
     async let dumping = settled { try await dump(path, of: snapshot, into: pipe.writeEnd) }
     async let reading = settled { try await body(.descriptor(pipe.readEnd)) }
     let (dumped, read) = await (dumping, reading)
-    // Where the reader gave up, restic only says that its pipe broke.
-    if case .failure(let error) = dumped, !"\(error)".contains("broken pipe") { throw error }
-    let value = try read.get()
-    try dumped.get()
-    return value
+    // Where the reader gave up, restic dies of SIGPIPE and leaves its lock (measured), which unlock knows for dead.
+    if case .failure(let error) = dumped {
+      guard "\(error)".contains("killed by signal \(SIGPIPE)"), case .failure(let cause) = read else { throw error }
+      _ = await settled { try await run(["unlock"], output: .document(limit: 1 << 16), deadline: waits.connect) }
+      throw cause
+    }
+    return try read.get()
+  }
+
+  /// The first bytes of a file of a snapshot. Without a lock, because restic is stopped by SIGPIPE.
+  func head(_ path: String, of snapshot: String, bytes: Int) async throws -> [UInt8] {
+    let pipe = try FileDescriptor.pipe(options: .closeOnExec)
+    async let dumping = settled { try await dump(path, of: snapshot, into: pipe.writeEnd, locked: false) }
+    let begin = try await Runner.run(
+      Command("head", ["-c", String(bytes)], environment: base), input: .descriptor(pipe.readEnd),
+      output: .document(limit: bytes), errors: { _ in })
+    _ = await dumping
+    return begin.document
   }
 
   /// A snapshot's tree below `target`.

@@ -136,7 +136,12 @@ public struct Restore: Sendable {
     }
     for (target, evidence) in staged.databases {
       let proof =
-        target.part.evidence == nil ? "archive complete" : options.acceptDifferences ? "differences accepted" : "rows and content"
+        options.acceptDifferences && target.part.isPlain
+        ? "differences accepted"
+        : target.part.isPlain
+          ? "every statement succeeded"
+          : target.part.evidence == nil
+            ? "archive complete" : options.acceptDifferences ? "differences accepted" : "rows and content"
       table.add(["database \(target.live)", "\(evidence.tables.count) tables, \(Format.count(evidence.rows)) rows", proof])
     }
     return table.text

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import SystemPackage
 
 /// What a restore reads: a set by its record, or old-style snapshots, described as a record would.
 struct Source: Sendable {
@@ -103,6 +102,12 @@ extension Restore {
       throw Failure(
         .refused, "the dump in snapshot \(item.snapshot.short) is empty", hint: "name an older one; restore --list shows all")
     }
+    let beginning = try await repository.head(DatabasePart.plainPath, of: item.snapshot.id, bytes: 1 << 16)
+    if PlainDump.leavesItsDatabase(beginning: beginning) {
+      throw Failure(
+        .refused, "the dump in snapshot \(item.snapshot.short) was made with --create: it would change the live database itself",
+        hint: "load it by hand into another server, or name another snapshot")
+    }
     if !PlainDump.isComplete(end: end) {
       throw Failure(
         .refused, "the dump in snapshot \(item.snapshot.short) is truncated: pg_dump's last line is missing",
@@ -111,8 +116,14 @@ extension Restore {
   }
 
   private func oldRoles(_ item: OldStyle.Item) async throws -> String {
-    let dump = try await context.repository(item.repository).read(
-      DatabasePart.plainPath, of: item.snapshot.id, limit: Context.largestRecord)
+    let dump: [UInt8]
+    do {
+      dump = try await context.repository(item.repository).read(
+        DatabasePart.plainPath, of: item.snapshot.id, limit: Context.largestRecord)
+    } catch let failure as Failure where failure.description.contains("not found in snapshot") {
+      log.warning("roles \(item.snapshot.short): the dump is empty, no role is created")
+      return ""
+    }
     let (sql, leftOut) = OldRoles.script(String(decoding: dump, as: UTF8.self))
     // Not shown: part of a password's hash may be in one.
     if !leftOut.isEmpty {
@@ -139,61 +150,5 @@ extension Restore {
     Record(
       id: id, host: host, toolkit: Program.version, restic: context.restic, finished: "", doubts: [], files: files,
       databases: databases)
-  }
-}
-
-/// How the predecessor's tree lies in its snapshot: relative to a directory, or below its absolute path.
-struct OldTree: Sendable {
-  /// What restic recorded: absolute paths, whatever the tree looks like.
-  let recorded: [FilePath]
-  /// The directory that all of them lie in, or are.
-  let base: FilePath
-
-  /// `directory`: FILES_DIRECTORY, which is the base where it fits.
-  init(recorded: [String], directory: String?) {
-    let paths = recorded.map { FilePath($0) }
-    self.recorded = paths
-    if let directory = directory.map({ FilePath($0) }), !paths.isEmpty, paths.allSatisfy({ $0.starts(with: directory) }) {
-      base = directory
-    } else if paths.count == 1 {
-      base = paths[0]
-    } else {
-      var common = paths.first?.removingLastComponent() ?? "/"
-      while !paths.allSatisfy({ $0.starts(with: common) }) { common.removeLastComponent() }
-      base = common
-    }
-  }
-
-  /// The recorded paths below the base; empty: the base itself.
-  var relative: [FilePath] {
-    recorded.compactMap { path in
-      var rest = path
-      return rest.removePrefix(base) && !rest.isEmpty ? rest : nil
-    }
-  }
-
-  struct Seen: Sendable {
-    var absolute: Set<String>
-    var below = FilesEvidence()
-    var all = FilesEvidence()
-  }
-  var nothingSeen: Seen { Seen(absolute: Set(recorded.map(\.string))) }
-
-  func take(_ node: Node, _ seen: inout Seen) {
-    guard let path = node.path, let type = node.type else { return }
-    let count = { (evidence: inout FilesEvidence) in
-      evidence.count(type, size: node.size ?? 0, user: node.uid ?? 0, group: node.gid ?? 0)
-    }
-    count(&seen.all)
-    if path.hasPrefix(base.string + "/") { count(&seen.below) }
-    seen.absolute.remove(path)
-  }
-
-  /// An absolute tree is read from the directory inside it, which restic names `ID:/path`.
-  func part(of snapshot: String, _ seen: Seen) -> FilesPart {
-    let isAbsolute = seen.absolute.isEmpty && !recorded.isEmpty
-    return FilesPart(
-      snapshot: isAbsolute ? "\(snapshot):\(base.string)" : snapshot, directory: base.string, paths: relative.map(\.string),
-      root: nil, evidence: isAbsolute ? seen.below : seen.all)
   }
 }
