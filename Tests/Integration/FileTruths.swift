@@ -123,7 +123,7 @@ import Testing
         == "big\nlost+found\nsmall\n1\nkeep\n20000000\n")
     // What was live was saved first, and is named as the way back; the newest set to restore is still the nightly one.
     #expect(try await site.sets().count == 2)
-    #expect(restored.output.contains("back again: restore --in-place \(try await site.sets()[1])"))
+    #expect(restored.output.contains("back again: restore --only files --in-place \(try await site.sets()[1])"))
     #expect(try await site.run("restore", ["--list"]).output.contains("saved before restore --in-place"))
     #expect(try await site.run("restore", ["--dry-run", "--in-place"]).output.contains("FROM set \(sets[0])"))
   }

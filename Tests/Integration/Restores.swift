@@ -31,6 +31,32 @@ import Testing
     try await site.script("echo \(text) > a; echo \(text) > only-\(text)")
   }
 
+  @Test func filesAndDatabaseThatWereReplacedTogetherGoBackTogether() async throws {
+    let site = try await Self.site()
+    try await Self.change(site, to: "live")
+    #expect(try await site.run("restore").code == 0)
+    for (option, changes) in [("--rollback", ["POSTGRES_DB": nil]), ("--discard-previous", ["POSTGRES_DB": "elsewhere"])]
+      as [(String, [String: String?])]
+    {
+      let refused = try await site.run("restore", [option], with: changes)
+      #expect(refused.code == 22 && refused.errors.contains("replaced database \(site.database) too"), "\(refused.errors)")
+      #expect(try await Self.state(site) == "saved saved")
+    }
+    #expect(try await site.run("restore", ["--rollback"]).code == 0)
+    #expect(try await Self.state(site) == "live live")
+    #expect(try await site.run("restore", ["--discard-previous"]).code == 0)
+    // Where there was no database before, none can come back, and it is said.
+    try await site.cluster!.psql("postgres", "DROP DATABASE \(site.database)")
+    #expect(try await site.run("restore").code == 0)
+    let back = try await site.run("restore", ["--rollback"])
+    #expect(back.code == 0 && back.output.contains("database \(site.database) stays as it is"), "\(back.output)\(back.errors)")
+    // --in-place saves what is live first: without the records' repository it is refused before a part is saved.
+    try await Shell.check("mv", [site.repository + "/sets", site.root + "/sets"])
+    let parts = try await site.restic("files", ["snapshots", "--json"]).output
+    #expect(try await site.run("restore", ["--in-place", "20"]).code == 10)
+    #expect(try await site.restic("files", ["snapshots", "--json"]).output == parts)
+  }
+
   @Test func listShowsSetsAndTheyAreChosenByNameTimeAndPart() async throws {
     let site = try await Self.site()
     try await Self.change(site, to: "second")

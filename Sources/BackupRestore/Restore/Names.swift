@@ -16,6 +16,11 @@ enum DatabaseName {
     return head + "~" + hash
   }
 
+  /// Whether it is the name of a kept database, whatever the live one is called.
+  static func isPrevious(_ name: String) -> Bool {
+    name.utf8.count > 26 && name.dropLast(16).hasSuffix(".previous.") && SetID(String(name.suffix(16))) != nil
+  }
+
   /// The restore a database belongs to, where it is one of ours.
   static func parse(_ name: String, live: String) -> (id: SetID, isStaging: Bool)? {
     for (prefix, isStaging) in [(stem(live) + ".staging.", true), (stem(live) + ".previous.", false)] {

@@ -24,6 +24,8 @@ extension Restore {
         .refused, "QUIESCE_DEPLOYMENTS is set, and this version does not scale deployments",
         hint: "scale them to 0 by hand and unset it for this run")
     }
+    // What is live is saved as a set first: without its repositories that would end half-way.
+    if options.inPlace, !options.dryRun { _ = try await context.catalog() }
     async let clients = context.clients()
     let (catalog, sets, old) = try await context.restorable()
     let source = try await source(catalog, old)

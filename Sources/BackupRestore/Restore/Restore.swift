@@ -52,7 +52,11 @@ public struct Restore: Sendable {
     output(summary(staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)")
     let kept = try await ready.commit.kept()
     if !kept.isEmpty { output(Self.keptText(kept)) }
-    if let safety { output("what was live before is set \(safety); back again: restore --in-place \(safety)") }
+    if let safety {
+      output(
+        "what was live before is set \(safety); back again: restore \(ready.plan.databases.isEmpty ? "--only files " : "")--in-place \(safety)"
+      )
+    }
     return .done
   }
 

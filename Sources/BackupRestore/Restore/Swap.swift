@@ -45,6 +45,7 @@ extension Restore {
     try await commit.finishInterrupted(undoing: true)
     let kept = try await commit.kept()
     let previous = try Self.choose(kept, beginning, newestByDefault: true)
+    try Self.refuseHalf(previous)
     let id = try await commit.newID()
     let live = try await server?.databases() ?? []
     let source = previous.files == nil ? nil : commit.exchange(previous.id)
@@ -58,6 +59,10 @@ extension Restore {
       rootBefore: previous.files?.rootBefore == nil ? nil : try source?.directory.status().attributes)
     output("rolling back to what restore \(previous.id) replaced")
     try await commit.run(journal)
+    let stays = previous.files?.renames.filter { rename in
+      DatabaseName.isPrevious(rename.to) == false && !previous.databases.contains { $0.to == rename.to }
+    }
+    for rename in stays ?? [] { output("database \(rename.to) stays as it is: there was none before that restore") }
     output("rolled back; what was live until now is kept as \(id)\n" + Self.keptText(try await commit.kept()))
     return .done
   }
@@ -67,9 +72,25 @@ extension Restore {
     defer { withExtendedLifetime(lock) {} }
     try await commit.finishInterrupted(undoing: true)
     let previous = try Self.choose(try await commit.kept(), beginning, newestByDefault: false)
+    try Self.refuseHalf(previous)
     try await commit.discard(previous)
     output("previous \(previous.id) discarded")
     return .done
+  }
+
+  /// Files and databases that one restore replaced belong together; those of a database that is not configured now, or that somebody
+  /// dropped, are not found.
+  static func refuseHalf(_ previous: Commit.Kept) throws {
+    let replaced = previous.files?.renames.filter { DatabaseName.isPrevious($0.to) } ?? []
+    let missing = replaced.filter { rename in !previous.databases.contains { $0.from == rename.to } }
+    try Failure.collect(
+      .refused,
+      missing.map {
+        Problem(
+          "restore \(previous.id) replaced database \($0.from) too, and \($0.to) is not found",
+          hint: "set POSTGRES_DB and POSTGRES_HOST as in that restore; if it was dropped, the old files are in "
+            + ".backup-restore/\(previous.id)/tree, to be moved or removed by hand")
+      })
   }
 
   /// The locks of everything that is configured.
