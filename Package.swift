@@ -9,6 +9,7 @@ let package = Package(
     .executable(name: "init", targets: ["init"]),
     .executable(name: "backup", targets: ["backup"]),
     .executable(name: "restore", targets: ["restore"]),
+    .library(name: "TestClock", type: .dynamic, targets: ["TestClock"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -35,6 +36,10 @@ let package = Package(
     .target(name: "Support", dependencies: ["BackupRestore"], path: "Tests/Support", swiftSettings: strict),
     .executableTarget(
       name: "demo", dependencies: ["BackupRestore", "Support"], path: "Tests/Demo", swiftSettings: strict),
+    .executableTarget(
+      name: "bench",
+      dependencies: ["BackupRestore", "Support", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Tests/Bench", swiftSettings: strict),
     .testTarget(name: "Unit", dependencies: ["BackupRestore"], path: "Tests/Unit", swiftSettings: strict),
     .testTarget(
       name: "Integration",
@@ -42,6 +47,10 @@ let package = Package(
         "BackupRestore", "Support", "init", "backup", "restore", .product(name: "SystemPackage", package: "swift-system"),
       ],
       path: "Tests/Integration", swiftSettings: strict),
+    .target(name: "TestClock", path: "Tests/Clock", swiftSettings: strict),
+    .testTarget(
+      name: "Faults", dependencies: ["BackupRestore", "Support", "TestClock", "init", "backup", "restore"], path: "Tests/Faults",
+      swiftSettings: strict),
     .testTarget(
       name: "Image", dependencies: ["BackupRestore", "Support"], path: "Tests/Image", swiftSettings: strict),
     .testTarget(

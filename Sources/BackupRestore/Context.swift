@@ -5,28 +5,64 @@ import SystemPackage
 /// What every step works with: the configuration, the repositories and what of the environment children may see.
 public struct Context: Sendable {
   let configuration: Configuration
+  /// Which repositories: the main ones or the second ones.
+  let settings: RepositorySettings
   let base: [String: String]
   let restic: String
+  /// The API server of the cluster this pod is in; nil where it may not be asked.
+  let apiServer: APIServer?
+  /// What the run reports besides its text.
+  let numbers: Locked<RunNumbers>
 
   static let oldestRestic = [0, 19]
 
   /// - Throws: `Failure` 78 for the configuration, 22 where restic is missing or too old.
-  init(_ environment: [String: String]) async throws {
+  init(_ environment: [String: String], _ numbers: Locked<RunNumbers>) async throws {
     configuration = try Configuration(environment)
+    settings = configuration.repository
     base = Command.baseEnvironment(environment)
-    Screen.shared.use(configuration.reporting.format)
-    Self.warnOfUnused(configuration)
+    apiServer = APIServer(environment, base: base)
+    self.numbers = numbers
     restic = try await Self.resticVersion(base)
   }
 
+  private init(_ other: Context, _ settings: RepositorySettings) {
+    (configuration, base, restic) = (other.configuration, other.base, other.restic)
+    (apiServer, numbers) = (other.apiServer, other.numbers)
+    self.settings = settings
+  }
+
+  /// The same with the second repositories in place of the main ones; nil where none are configured.
+  var copy: Context? { configuration.copy.map { Context(self, $0) } }
+
+  /// - Throws: `Failure` 78 where no second repository is configured.
+  public func second() throws -> Context {
+    if let copy { return copy }
+    throw Failure(
+      .configuration, "there is no second repository", hint: "set COPY_RESTIC_REPOSITORY and COPY_RESTIC_PASSWORD")
+  }
+
+  /// Nil where the application is not to be scaled down.
+  ///
+  /// - Throws: `Failure` 22 where this pod may not ask the API server.
+  func quiesce() throws -> Quiesce? {
+    if configuration.quiesceDeployments.isEmpty { return nil }
+    guard let apiServer else {
+      throw Failure(
+        .refused, "QUIESCE_DEPLOYMENTS is set, and there is no service account's token in \(APIServer.account)",
+        hint: APIServer.hint)
+    }
+    return Quiesce(server: apiServer, names: configuration.quiesceDeployments, patience: configuration.waits.quiesce)
+  }
+
   func repository(_ name: Repository.Name) -> Repository {
-    Repository(name: name, settings: configuration.repository, waits: configuration.waits, base: base)
+    Repository(name: name, settings: settings, waits: configuration.waits, base: base)
   }
 
   var files: Repository { repository(.files) }
   var databases: Repository { repository(.database) }
   var sets: Repository { repository(.sets) }
-  var host: String { configuration.repository.host }
+  var host: String { settings.host }
 
   /// Every repository's snapshots at once: proves that all can be opened.
   func catalog() async throws -> (catalog: Catalog, sets: [Snapshot]) {
@@ -50,7 +86,13 @@ public struct Context: Sendable {
   func restorable() async throws -> (catalog: Catalog, sets: [Snapshot], old: OldStyle) {
     let opened = await opened(Repository.Name.own + Repository.Name.old)
     let own = Repository.Name.own.map { opened[$0]! }
-    try Failure.merge(opened.values.allSatisfy(\.isMissing) ? own : own.filter { !$0.isMissing })
+    do {
+      try Failure.merge(opened.values.allSatisfy(\.isMissing) ? own : own.filter { !$0.isMissing })
+    } catch let failure as Failure where copy != nil && settings.prefix.isEmpty {
+      let other = Problem(
+        "there is a second repository, \(configuration.copy!.shown)", hint: "restore --from-copy --list shows what it holds")
+      throw Failure(failure.status, failure.problems + [other])
+    }
     let lists = opened.compactMapValues { try? $0.get() }
     for name in Repository.Name.old where !opened[name]!.isMissing {
       if case .failure(let error) = opened[name] { log.warning("old-style repository \(repository(name).shown): \(error)") }
@@ -61,6 +103,29 @@ public struct Context: Sendable {
       log.warning("there is no repository at \(repository(name).shown): what it held is missing from the sets")
     }
     return (catalog, sets, OldStyle(([.files, .database] + Repository.Name.old).map { ($0, lists[$0] ?? []) }))
+  }
+
+  /// With the locks of everything that is configured, what restores left.
+  ///
+  /// - Throws: `Failure` 22 where FILES_DIRECTORY is not there: what it keeps cannot be seen, and must not be taken for nothing.
+  func hold() async throws -> Commit {
+    var server: Server?
+    if let settings = configuration.database {
+      server = try await Server.connect(settings, configuration.waits)
+      try await server?.lock(settings.names)
+    }
+    let locked = try await lockFiles()
+    if let directory = configuration.files?.directory, locked == nil {
+      throw Failure(.refused, "\(directory) does not exist or is not a directory", hint: "mount the volume there")
+    }
+    return Commit(directory: locked, server: server)
+  }
+
+  /// FILES_DIRECTORY, locked; nil where no files are configured, or their directory is not there.
+  func lockFiles() async throws -> String? {
+    guard let directory = configuration.files?.directory, (try? FileStatus(directory))?.isDirectory == true else { return nil }
+    try await DirectoryLock.take(directory, waits: configuration.waits)
+    return directory
   }
 
   /// PostgreSQL's programs on this machine.
@@ -89,16 +154,6 @@ public struct Context: Sendable {
       throw Failure(.refused, "restic is too old: \(printable(text.trimming(" \n")))", hint: hint)
     }
     return version.map(String.init).joined(separator: ".")
-  }
-
-  /// Variables that are understood and not acted on yet are said, never swallowed.
-  private static func warnOfUnused(_ configuration: Configuration) {
-    let set: [(String, Bool)] = [
-      ("COPY_RESTIC_REPOSITORY", configuration.copy != nil),
-      ("METRICS_PUSHGATEWAY_URL", configuration.reporting.pushgateway != nil), ("PING_URL", configuration.reporting.ping != nil),
-      ("QUIESCE_DEPLOYMENTS", !configuration.quiesceDeployments.isEmpty),
-    ]
-    for (name, isSet) in set where isSet { log.warning("\(name) is set, but version \(Program.version) does not act on it") }
   }
 }
 
@@ -144,6 +199,8 @@ func settled<T: Sendable>(_ body: @Sendable () async throws -> T) async -> Resul
 struct Scratch: Sendable {
   let path: FilePath
   private let lock: FileDescriptor
+  /// A run may have two: an --in-place saves a set in the middle of its restore.
+  private static let made = Locked(0)
 
   init(_ base: [String: String]) throws {
     let parent = base["TMPDIR"] ?? "/tmp"
@@ -152,7 +209,8 @@ struct Scratch: Sendable {
     }
     do {
       Self.clear(FilePath(parent))
-      path = FilePath(parent).appending("backup-restore.\(getpid())")
+      Self.made.change { $0 += 1 }
+      path = FilePath(parent).appending("backup-restore.\(getpid()).\(Self.made.value)")
       try Tree.remove(path)
       try Tree.makeDirectory(path)
       lock = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory])

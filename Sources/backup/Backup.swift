@@ -7,11 +7,16 @@ struct BackupCommand: AsyncParsableCommand {
     commandName: "backup", abstract: "Saves the application's files and databases as a set.", discussion: Program.help,
     version: Program.version)
 
+  static func main() async { await main(Program.arguments) }
+
   @Flag(help: "Show what would be saved and forgotten; change nothing.")
   var dryRun = false
 
   @Flag(name: .customLong("init"), help: "Create the repositories first where none was there; what backup.sh does.")
   var initialise = false
+
+  @Flag(help: "After the set is saved, check the repositories and read a part of their data that changes with the day.")
+  var check = false
 
   @Option(help: ArgumentHelp("Accept a doubted set, so that retention goes on.", valueName: "set"))
   var accept: String?
@@ -20,14 +25,15 @@ struct BackupCommand: AsyncParsableCommand {
     if [dryRun, accept != nil, initialise].filter({ $0 }).count > 1 {
       throw ValidationError("--dry-run, --accept and --init do not go together")
     }
+    if check, dryRun || accept != nil { throw ValidationError("--check goes with a backup") }
   }
 
   func run() async throws {
-    try await Program.run { [self] context in
+    try await Program.run(reporting: dryRun || accept != nil ? nil : .backup) { [self] context in
       if initialise { try await Initialise(context).runBeforeBackup() }
       let backup = Backup(context)
       if let accept { return try await backup.accept(accept) }
-      return try await backup.run(dryRun: dryRun)
+      return try await backup.run(dryRun: dryRun, checking: check)
     }
   }
 }

@@ -9,6 +9,8 @@ struct Init: AsyncParsableCommand {
       "Safe to run again: what is there is left as it is, and a wrong password is never answered with a new repository.\n\n"
       + Program.help, version: Program.version)
 
+  static func main() async { await main(Program.arguments) }
+
   @Flag(help: "Move every repository from RESTIC_PASSWORD to RESTIC_NEW_PASSWORD; safe to run again after a crash.")
   var rotatePassword = false
 

@@ -12,6 +12,8 @@ struct RestoreCommand: AsyncParsableCommand {
       + Program.help,
     version: Program.version)
 
+  static func main() async { await main(Program.arguments) }
+
   @Argument(
     help: ArgumentHelp(
       """
@@ -44,6 +46,12 @@ struct RestoreCommand: AsyncParsableCommand {
   @Flag(help: "Remove what a restore replaced and kept.")
   var discardPrevious = false
 
+  @Flag(help: "Scale the deployments of QUIESCE_DEPLOYMENTS back, where a run that was killed left them down.")
+  var resumeApplication = false
+
+  @Flag(help: "Use the second repository (COPY_RESTIC_REPOSITORY).")
+  var fromCopy = false
+
   @Flag(help: "Overwrite the files where they are, for volumes too full for two copies. Saves what is live first.")
   var inPlace = false
 
@@ -54,14 +62,19 @@ struct RestoreCommand: AsyncParsableCommand {
   var dropSlots = false
 
   func validate() throws {
-    let modes = [list, status, rollback, discardPrevious].filter { $0 }.count
-    if modes > 1 { throw ValidationError("--list, --status, --rollback and --discard-previous do not go together") }
+    let modes = [list, status, rollback, discardPrevious, resumeApplication].filter { $0 }.count
+    let named = "--list, --status, --rollback, --discard-previous and --resume-application"
+    if modes > 1 { throw ValidationError("\(named) do not go together") }
     let choosing = at != nil || only != nil || dryRun || inPlace || acceptDifferences || dropSlots
-    if modes == 1, choosing { throw ValidationError("--list, --status, --rollback and --discard-previous take no other option") }
+    if modes == 1, choosing || (fromCopy && !list && !status) {
+      throw ValidationError("\(named) take no other option, but --list and --status --from-copy")
+    }
     if drill, inPlace || acceptDifferences || dropSlots || modes > 0 {
       throw ValidationError("--drill takes a set, --at, --only and --dry-run, nothing else")
     }
-    if list || status, !names.isEmpty { throw ValidationError("--list and --status take no set") }
+    if list || status || resumeApplication, !names.isEmpty {
+      throw ValidationError("--list, --status and --resume-application take no set")
+    }
     if names.contains("") { throw ValidationError("a name is empty") }
     if names.count > 3 || (modes == 1 && names.count > 1) {
       throw ValidationError("too many names: \(names.joined(separator: " "))")
@@ -73,7 +86,9 @@ struct RestoreCommand: AsyncParsableCommand {
   private var time: Date? { at.flatMap { try? Date($0, strategy: .iso8601) } }
 
   func run() async throws {
-    try await Program.run { [self] context in
+    try await Program.run(reporting: drill && !dryRun ? .drill : nil) { [self] context in
+      let context = fromCopy ? try context.second() : context
+      if resumeApplication { return try await Restore(context).resumeApplication() }
       if list { return try await Restore(context).list() }
       if status { return try await Restore(context).status() }
       if rollback { return try await Restore(context).rollback(names.first) }

@@ -77,6 +77,10 @@ import Testing
     try "the next\n".write(toFile: site.root + "/secrets/restic-new-password", atomically: true, encoding: .utf8)
     let changed = try await site.run(["change-password.bb"])
     #expect(changed.code == 0, "\(changed.errors)")
+    // The Secret reaches the pods late, and holds both meanwhile.
+    let late = try await site.run(["backup.sh"], as: .backup)
+    #expect(late.code == 0 && late.errors.contains("put that where RESTIC_PASSWORD comes from"), "\(late)")
+    try FileManager.default.removeItem(atPath: site.root + "/secrets/restic-new-password")
     #expect(try await site.run(["backup.sh"], as: .backup).code == 12)
     try "the next\n".write(toFile: site.root + "/secrets/restic-password", atomically: true, encoding: .utf8)
     #expect(try await site.run(["backup.sh"], as: .backup).code == 0)

@@ -8,12 +8,21 @@ import Testing
 @Suite struct Manifests {
   static let directory = Engine.project + "/docker/kubernetes"
 
+  /// `quiesce` is a component, and goes with the base.
   static func built(_ name: String) async throws -> String {
-    try await Shell.run("kubectl", ["kustomize", "\(directory)/\(name)"]).output
+    if name != "quiesce" { return try await Shell.run("kubectl", ["kustomize", "\(directory)/\(name)"]).output }
+    let overlay = "/tmp/backup-restore-quiesce.\(UInt64.random(in: 0 ... .max))"
+    try FileManager.default.createDirectory(atPath: overlay, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(atPath: overlay) }
+    let text = "resources: [../..\(directory)/base]\ncomponents: [../..\(directory)/quiesce]\n"
+    try text.write(toFile: overlay + "/kustomization.yaml", atomically: true, encoding: .utf8)
+    return try await Shell.run("kubectl", ["kustomize", overlay]).output
   }
 
   /// podFailurePolicy is complete since 1.31; before that the schema wants a field that it does not need.
-  @Test(arguments: ["base", "example"], ["1.31", "1.37"]) func theyFollowTheSchemasOfKubernetes(_ name: String, _ version: String)
+  @Test(arguments: ["base", "example", "quiesce"], ["1.31", "1.37"]) func theyFollowTheSchemasOfKubernetes(
+    _ name: String, _ version: String
+  )
     async throws
   {
     let file = URL(filePath: "/tmp/backup-restore-manifests.\(UInt64.random(in: 0 ... .max)).yaml")
@@ -31,6 +40,19 @@ import Testing
     for line in ["schedule: 10 23 * * *", "replicas: 0", "concurrencyPolicy: Forbid", "restartPolicy: Never", "name: backup-app"]
     {
       #expect(base.contains(line), "\(line)")
+    }
+  }
+
+  /// Nobody who finds a way into the pod finds rights there that the pod does not need.
+  @Test func theTokenIsMountedOnlyWhereTheApplicationIsScaled() async throws {
+    #expect(try await !Self.built("base").contains("automountServiceAccountToken: true"))
+    let quiesce = try await Self.built("quiesce")
+    #expect(quiesce.components(separatedBy: "automountServiceAccountToken: true").count == 3)
+    // The Role, and the binding that names it.
+    #expect(quiesce.components(separatedBy: "kind: Role\n").count == 3)
+    #expect(try await !Self.built("base").contains("kind: Role"))
+    for rule in APIServer.rules.split(separator: "\n") {
+      for word in rule.split(whereSeparator: { "{}[],: -\"".contains($0) }) { #expect(quiesce.contains(word)) }
     }
   }
 

@@ -94,8 +94,8 @@ import Testing
   }
 
   /// PATH with a pg_dump before all others that does `body`.
-  static func fakeDump(_ site: Site, _ body: String) -> [String: String] {
-    ["PATH": BadInput.fake(site, "pg_dump", "[ \"$1\" = --version ] && { echo 'pg_dump (PostgreSQL) 15.0'; exit 0; }\n" + body)]
+  static func fakeDump(_ site: Site, _ body: String) throws -> [String: String] {
+    ["PATH": try site.fake("pg_dump", "[ \"$1\" = --version ] && { echo 'pg_dump (PostgreSQL) 15.0'; exit 0; }\n" + body)]
   }
 
   @Test func aDumpThatFailsLeavesNothingThatLooksLikeABackup() async throws {
@@ -104,13 +104,13 @@ import Testing
       ("echo partial; echo 'pg_dump: error: the disk is on fire' >&2; exit 1", "the disk is on fire"), ("exit 0", "empty"),
       ("echo partial; kill -9 $$", "killed"),
     ] {
-      let failed = try await site.run("backup", with: Self.fakeDump(site, body))
+      let failed = try await site.run("backup", with: try Self.fakeDump(site, body))
       #expect(failed.code == 20, "\(failed.errors)")
       #expect(failed.errors.contains(said), "\(failed.errors)")
       #expect(try await site.sets().isEmpty)
     }
     // pg_dump never sees restic's secrets.
-    let honest = Self.fakeDump(site, "env >\(site.root)/seen; exec \(Cluster.binaries)/pg_dump \"$@\"")
+    let honest = try Self.fakeDump(site, "env >\(site.root)/seen; exec \(Cluster.binaries)/pg_dump \"$@\"")
     let saved = try await site.run("backup", with: honest)
     #expect(saved.code == 0, "\(saved.errors)")
     let seen = try String(contentsOfFile: site.root + "/seen", encoding: .utf8)
@@ -195,7 +195,7 @@ import Testing
     try await server.lock([site.database])
     let locked = try await site.run("backup")
     #expect(locked.code == 11)
-    #expect(locked.errors.contains("process ") && locked.errors.contains(site.database))
+    #expect(locked.errors.contains("PostgreSQL session ") && locked.errors.contains(site.database))
     try await server.session.execute("SELECT pg_advisory_unlock_all()")
     #expect(try await site.run("backup").code == 0)
   }
@@ -232,7 +232,7 @@ import Testing
     let site = try await Self.site()
     try await site.script("head -c 200000000 /dev/urandom > big")
     // A dump that never comes, so that the backup cannot be done before the signal, however slow the machine.
-    let endless = Self.fakeDump(site, "exec sleep 60")
+    let endless = try Self.fakeDump(site, "exec sleep 60")
     for delay in [200, 800, 1500, 2500] {
       let process = Process()
       process.executableURL = URL(filePath: Site.products + "/backup")

@@ -9,18 +9,18 @@ import Testing
   struct Case: Sendable, CustomTestStringConvertible {
     let what: String
     let programs: [String]
-    let changes: @Sendable (Site) -> [String: String?]
+    let changes: @Sendable (Site) throws -> [String: String?]
     let code: Int32
     let said: [String]
     var testDescription: String { what }
 
     init(
       _ what: String, _ programs: [String], _ code: Int32, _ said: [String],
-      _ changes: @escaping @Sendable (Site) -> [String: String?]
+      _ changes: @escaping @Sendable (Site) throws -> [String: String?]
     ) { (self.what, self.programs, self.code, self.said, self.changes) = (what, programs, code, said, changes) }
 
     /// For all three executables.
-    init(_ what: String, _ code: Int32, _ said: [String], _ changes: @escaping @Sendable (Site) -> [String: String?]) {
+    init(_ what: String, _ code: Int32, _ said: [String], _ changes: @escaping @Sendable (Site) throws -> [String: String?]) {
       self.init(what, ["init", "backup", "restore"], code, said, changes)
     }
   }
@@ -51,7 +51,7 @@ import Testing
       ["RESTIC_REPOSITORY": "rest:http://127.0.0.1:9/", "CONNECT_TIMEOUT": "2"]
     },
     Case("restic too old", 22, ["restic is too old", "0.19"]) { site in
-      ["PATH": fake(site, "restic", "echo 'restic 0.18.0 compiled'")]
+      ["PATH": try site.fake("restic", "echo 'restic 0.18.0 compiled'")]
     },
     Case("restic missing", 22, ["restic could not be started", "install restic"]) { site in ["PATH": site.root + "/tmp"] },
     Case("the database's host is wrong", ["backup"], 20, ["POSTGRES_HOST", "127.0.0.1:1"]) { _ in ["POSTGRES_HOST": "127.0.0.1:1"]
@@ -81,15 +81,6 @@ import Testing
     Case("TMPDIR missing", ["restore"], 22, ["TMPDIR /nowhere cannot be used"]) { _ in ["TMPDIR": "/nowhere"] },
   ]
 
-  /// A program of that name before all others on PATH.
-  static func fake(_ site: Site, _ name: String, _ body: String) -> String {
-    let bin = site.root + "/fake-\(name)"
-    try? FileManager.default.createDirectory(atPath: bin, withIntermediateDirectories: true)
-    try? "#!/bin/sh\n\(body)\n".write(toFile: bin + "/" + name, atomically: false, encoding: .utf8)
-    try? FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: bin + "/" + name)
-    return bin + ":" + site.settings["PATH"]!
-  }
-
   /// One site with a saved set serves all: nothing may change it.
   static let site = Task {
     let site = try await Restores.site()
@@ -102,7 +93,7 @@ import Testing
     let site = try await Self.site.value
     let before = try await fingerprint(site.files)
     for program in bad.programs {
-      let result = try await site.run(program, with: bad.changes(site))
+      let result = try await site.run(program, with: try bad.changes(site))
       #expect(result.code == bad.code, "\(program): \(result.errors)")
       for text in bad.said { #expect(result.errors.contains(text), "\(program) does not say \(text): \(result.errors)") }
       #expect(result.errors.contains("hint: "), "\(result.errors)")
@@ -115,7 +106,7 @@ import Testing
 
   @Test func aPgDumpOlderThanTheServerIsRefused() async throws {
     let site = try await Self.site.value
-    let old = Self.fake(site, "pg_dump", "echo 'pg_dump (PostgreSQL) 14.1'")
+    let old = try site.fake("pg_dump", "echo 'pg_dump (PostgreSQL) 14.1'")
     // Debian's own clients are hidden in a mount namespace.
     let result = try await Shell.run(
       "unshare", ["-m", "sh", "-c", "mount -t tmpfs none /usr/lib/postgresql && exec \"$0\"", Site.products + "/backup"],

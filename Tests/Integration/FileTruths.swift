@@ -135,9 +135,8 @@ import Testing
     #expect(try await site.run("backup").code == 0)
     let set = try await site.sets()[0]
     // A restic that dies while it restores.
-    let broken = BadInput.fake(
-      site, "restic",
-      "[ \"$2\" = restore ] && exit 1; exec \(try await Shell.script("command -v restic", in: "/").trimming("\n")) \"$@\"")
+    let broken = try site.fake(
+      "restic", "[ \"$2\" = restore ] && exit 1; PATH=${PATH#*:} exec restic \"$@\"")
     let failed = try await site.run("restore", ["--in-place"], with: ["PATH": broken])
     #expect(failed.code == 23)
     let safety = try await site.sets()[1]

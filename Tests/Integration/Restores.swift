@@ -392,6 +392,26 @@ import Testing
     #expect(try await site.run("restore", ["--rollback", id.text]).code == 0)
     #expect(try await Self.state(site) == "live live")
   }
+
+  /// The set that is saved first, in the middle of the restore, takes nothing away from it.
+  @Test func inPlaceRestoresFilesAndDatabaseTogether() async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value)
+    try await site.createDatabase("CREATE TABLE t AS SELECT generate_series(1, 10) AS id")
+    try await site.script("echo old > a")
+    #expect(try await site.run("init").code == 0)
+    #expect(try await site.run("backup").code == 0)
+    _ = try await site.sql("INSERT INTO t VALUES (11)")
+    try await site.script("echo new > a; echo new > b")
+    let restored = try await site.run("restore", ["--in-place"])
+    #expect(restored.code == 0, "\(restored.errors)")
+    #expect(try await site.sql("SELECT count(*) FROM t") == "10")
+    #expect(try await Shell.script("cat *", in: site.files) == "old\n")
+    #expect(!restored.errors.contains("left by"), "\(restored.errors)")
+    let safety = try await site.sets()[1]
+    #expect(try await site.run("restore", ["--in-place", safety]).code == 0)
+    #expect(try await site.sql("SELECT count(*) FROM t") == "11")
+    #expect(try await Shell.script("cat *", in: site.files) == "new\nnew\n")
+  }
 }
 
 extension FilePath {

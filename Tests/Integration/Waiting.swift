@@ -92,4 +92,88 @@ import Testing
     #expect(try await site.run("init", ["--rotate-password"], with: same).code == 22)
     #expect(try await site.run("init", ["--rotate-password"], with: ["RESTIC_NEW_PASSWORD_FILE": "/nowhere"]).code == 78)
   }
+
+  /// Killed before and after each change of a key: every repository opens with one of the two passwords all the while, as a pod that
+  /// has both tries them, and the next rotation goes on.
+  @Test func aRotationThatIsKilledAtAnyStepGoesOn() async throws {
+    let site = try await Site()
+    try await site.script("echo 1 > a")
+    #expect(try await site.run("init").code == 0)
+    #expect(try await site.run("backup").code == 0)
+    let trap = try Trap("restic", #"*" key add "*|*" key remove "*"#, in: site.root)
+    let trapped = Self.rotation.merging(["PATH": trap.path(site.settings["PATH"]!)]) { $1 }
+    var kills = 0
+    for moment in [Trap.Moment.before, .after, .before, .after, .after, .before, .after, .after, .after] {
+      try trap.arm(moment)
+      let run = try await site.run("init", ["--rotate-password"], with: trapped)
+      if trap.isArmed { break }
+      kills += 1
+      #expect(run.code == 137, "\(run)")
+      let both = try await site.run("restore", ["--list"], with: Self.rotation)
+      #expect(both.code == 0 && both.output.contains("files"), "\(both)")
+    }
+    #expect(kills >= 8)
+    #expect(try await site.run("init", ["--rotate-password"], with: Self.rotation).code == 0)
+    // The Secret reaches the pods late: those that still have the old password, and the new one beside it, go on and say so.
+    let late = try await site.run("backup", with: Self.rotation)
+    #expect(late.code == 0 && late.errors.contains("put that where RESTIC_PASSWORD comes from"), "\(late)")
+    try await site.script("rm a")
+    #expect(try await site.run("restore", with: Self.rotation).code == 0)
+    #expect(try await site.run("backup").code == 12)
+    #expect(try await site.run("backup", with: Self.rotated).code == 0)
+  }
+
+  /// An append-only server takes a new key and gives no old one back.
+  @Test func onAnAppendOnlyServerTheOldPasswordStaysAndThatIsSaid() async throws {
+    let site = try await Site()
+    let port = try Cluster.freePort()
+    let options = ["--path", site.root + "/server", "--listen", "127.0.0.1:\(port)", "--no-auth"]
+    var server = Daemon("restic-rest-server", options + ["--append-only"], seconds: 300, log: site.root + "/server.log")
+    try await Shell.untilListening(port)
+    let remote = ["RESTIC_REPOSITORY": "rest:http://127.0.0.1:\(port)/"]
+    #expect(try await site.run("init", with: remote).code == 0)
+    let rotation = remote.merging(Self.rotation) { $1 }
+    for _ in 0..<2 {
+      let run = try await site.run("init", ["--rotate-password"], with: rotation)
+      #expect(run.code == 4 && run.errors.contains("is append-only: the old password stays in force"), "\(run)")
+    }
+    for settings in [remote, remote.merging(Self.rotated) { $1 }] {
+      #expect(try await site.run("backup", with: settings).code == 0)
+    }
+    // Where its operator lets it, the same command ends what it began.
+    await server.stop()
+    server = Daemon("restic-rest-server", options, seconds: 300, log: site.root + "/server.log")
+    try await Shell.untilListening(port)
+    #expect(try await site.run("init", ["--rotate-password"], with: rotation).code == 0)
+    #expect(try await site.run("backup", with: remote).code == 12)
+    await server.stop()
+  }
+
+  @Test func theSecondRepositoryHasItsOwnRotation() async throws {
+    let site = try await Site()
+    let copy = ["COPY_RESTIC_REPOSITORY": site.root + "/copy", "COPY_RESTIC_PASSWORD": "the copy's"]
+    try await site.script("echo 1 > a")
+    #expect(try await site.run("init", with: copy).code == 0)
+    let rotation = copy.merging(["COPY_RESTIC_NEW_PASSWORD": "the copy's next"]) { $1 }
+    let run = try await site.run("init", ["--rotate-password"], with: rotation)
+    #expect(run.code == 0 && run.output.contains("copy of sets: old password removed"), "\(run)")
+    #expect(!run.output.split(separator: "\n").contains("sets: old password removed"))
+    #expect(try await site.run("backup", with: rotation).code == 0)
+    #expect(try await site.run("backup", with: copy).code == 4)
+    #expect(try await site.run("backup", with: copy.merging(["COPY_RESTIC_PASSWORD": "the copy's next"]) { $1 }).code == 0)
+  }
+
+  /// A backup that finds its password refused half-way would save no set.
+  @Test func aRotationWaitsForABackup() async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value, settings: ["LOCK_WAIT": "1"])
+    try await site.createDatabase()
+    #expect(try await site.run("init").code == 0)
+    let server = try await Server.connect(
+      try #require(try Configuration(site.settings).database), try Configuration(site.settings).waits)
+    try await server.lock([site.database])
+    let locked = try await site.run("init", ["--rotate-password"], with: Self.rotation)
+    #expect(locked.code == 11 && locked.errors.contains("is in use by "), "\(locked)")
+    withExtendedLifetime(server) {}
+    #expect(try await site.run("backup", with: ["POSTGRES_DB": nil]).code == 0)
+  }
 }

@@ -13,18 +13,20 @@ final class Application: Sendable {
   private let schedule: String
   private let patches: String
   private let over: String
+  private let components: [String]
   let holder = Locked<Daemon?>(nil)
   static let password = "server's own: pass=word"
 
   /// `settings` go into the ConfigMap, `secrets` into the Secret, over what every test has; `patches` into the overlay.
   init(
     settings: [String: String?] = [:], secrets: [String: String] = [:], schedule: String = "0 0 1 1 *", over: String = "base",
+    components: [String] = [],
     patches: String = ""
   )
     async throws
   {
     kube = try await Kube.shared.value
-    (self.schedule, self.over, self.patches) = (schedule, over, patches)
+    (self.schedule, self.over, self.components, self.patches) = (schedule, over, components, patches)
     directory = "/tmp/backup-restore-overlay.\(namespace)"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     try await apply(around)
@@ -44,7 +46,8 @@ final class Application: Sendable {
       "restic-password": "repository's own: pass=word", "postgres-user": "app", "postgres-password": Self.password,
     ].merging(secrets) { $1 }
     let overlay = Overlay(
-      namespace: namespace, config: config, secret: secret, schedule: schedule, isOld: kube.minor < 25, over: over, more: patches)
+      namespace: namespace, config: config, secret: secret, schedule: schedule, isOld: kube.minor < 25, over: over,
+      components: components, more: patches)
     try overlay.write(to: directory)
     var manifests = try await Shell.run("kubectl", ["kustomize", directory]).output
     if kube.minor < 21 { manifests = manifests.replacing("apiVersion: batch/v1\n", with: "apiVersion: batch/v1beta1\n") }
@@ -55,7 +58,9 @@ final class Application: Sendable {
 
   /// Pods and volumes go; the directories on the node are emptied before.
   func remove() async throws {
-    try await inPod("app", "rm -rf /var/jira/* /var/jira/.backup-restore /repository/*")
+    // An application on its way out writes its last word there.
+    try await inPod(
+      "app", "for i in 1 2 3 4 5; do rm -rf /var/jira/* /var/jira/.backup-restore /repository/* && break; sleep 1; done")
     try await kubectl("delete", "namespace", namespace, "--wait=false")
     try await kubectl("delete", "persistentvolume", "-l", "backup-restore/test=\(namespace)", "--wait=false")
     try await kubectl("delete", "pods", "--all", "--grace-period=1", "--wait=false")
@@ -124,6 +129,10 @@ final class Application: Sendable {
 
   /// What the README tells the operator to type. `script` from util-linux gives kubectl a terminal.
   func exec(_ command: String..., terminal: Bool = true) async throws -> Shell.Result {
+    try await exec(command, terminal: terminal)
+  }
+
+  func exec(_ command: [String], terminal: Bool) async throws -> Shell.Result {
     let line = typed(command, terminal: terminal)
     return try await Shell.run(
       terminal ? "script" : "sh", terminal ? ["-qec", line, "/dev/null"] : ["-c", line + " <&-"], check: false)

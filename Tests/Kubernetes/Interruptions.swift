@@ -99,6 +99,9 @@ extension OnKubernetes {
       let site = try await Application()
       try await site.fill()
       try await site.prepareHolding()
+      // Longer than `scale` waits: a busy kubelet (57 s measured for an idle pod) is not taken for a pod that waits for its grace.
+      try await site.kubectl(
+        "patch", "deployment", "backup-restore", "-p", #"{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":300}}}}"#)
       try await site.scale(1)
       let saved = try await site.exec("/usr/local/bin/backup.sh", terminal: false)
       #expect(saved.code == 0, "\(saved)")
@@ -119,10 +122,8 @@ extension OnKubernetes {
       }
       try await until("its processes are gone, and none is left uncollected") { try await site.processes().count == 1 }
       expectSame(before, try await site.state())
-      // Idle, the pod ends at once and not by its grace of 60 s.
-      let begin = ContinuousClock().now
+      // Idle, the pod ends at once and not by its grace, for which this does not wait.
       try await site.scale(0)
-      #expect(ContinuousClock().now - begin < .seconds(50))
       try await site.remove()
     }
   }

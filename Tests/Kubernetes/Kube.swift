@@ -5,9 +5,13 @@ import Testing
 
 @testable import BackupRestore
 
-/// The suite that needs a cluster. Where none can be had it is skipped by name; in CI it fails.
+/// The suites that need a cluster. Where none can be had they are skipped by name; in CI they fail. Two at a time: most of what they
+/// do is waiting for pods.
 @Suite(.serialized, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"))
 enum OnKubernetes {}
+
+@Suite(.serialized, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"))
+enum OnKubernetesBeside {}
 
 /// A real Kubernetes: the one TEST_KUBECONFIG names, or one node of this machine's own until this process ends.
 ///

@@ -10,6 +10,7 @@ struct Overlay {
   let isOld: Bool
   /// What it builds on: `base` or `example`.
   let over: String
+  let components: [String]
   let more: String
 
   func write(to directory: String) throws {
@@ -26,6 +27,7 @@ struct Overlay {
       resources:
         - \(up)\(Kube.project.dropFirst())/docker/kubernetes/\(over)
         \(over == "base" ? "" : "- secret.yaml")
+      components: [\(components.map { up + Kube.project.dropFirst() + "/docker/kubernetes/" + $0 }.joined(separator: ", "))]
       images:
         - {name: backup-restore, newName: \(image[0]), newTag: \(image[1])}
         - {name: registry.example.org/backup-restore, newName: \(image[0]), newTag: \(image[1])}

@@ -14,11 +14,19 @@ public final class Cluster: Sendable {
   /// The one most tests share; each uses databases of its own.
   public static let shared = Task { try await Cluster() }
 
-  /// `options` are postgres' own, as `name=value`.
-  public init(options: [String] = []) async throws {
+  private let options: [String]
+  private let missing: String?
+
+  /// - Parameters:
+  ///   - options: postgres' own, as `name=value`.
+  ///   - room: a file system of its own, of that size, as mount(8) takes it.
+  ///   - extension: one that this server does not have.
+  public init(options: [String] = [], room: String? = nil, without extension: String? = nil) async throws {
+    (self.options, missing) = (options, `extension`)
     directory = "/tmp/backup-restore-cluster.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
     port = try Self.freePort()
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    if let room { try await Shell.check("mount", ["-t", "tmpfs", "-o", "size=\(room)", "none", directory]) }
     let secret = directory + "/password"
     try password.write(toFile: secret, atomically: false, encoding: .utf8)
     if geteuid() == 0 { try await Shell.check("chown", ["-R", "postgres:postgres", directory]) }
@@ -29,12 +37,26 @@ public final class Cluster: Sendable {
         "UTF8", "--locale=C.UTF-8",
       ])
     try FileManager.default.removeItem(atPath: secret)
+    Self.running.withLock { $0.append(directory) }
+    atexit { Cluster.stopAll() }
+    try await start()
+  }
+
+  /// Starts the server, also one that crashed, and waits until it answers.
+  public func start() async throws {
     let settings = [
       "listen_addresses=127.0.0.1", "port=\(port)", "unix_socket_directories=\(directory)", "fsync=off", "wal_level=logical",
       "max_prepared_transactions=10", "max_connections=200",
     ]
-    let arguments =
-      Self.unprivileged + [Self.binaries + "/postgres", "-D", directory + "/data"] + (settings + options).flatMap { ["-c", $0] }
+    var arguments: [String] = []
+    if let missing {
+      let extensions = "/usr/share/postgresql/15/extension"
+      let hide = "cp -a \(extensions) $1/; rm $1/extension/\(missing)*; mount --bind $1/extension \(extensions)"
+      let script = hide + "; shift; exec \"$@\""
+      arguments = ["unshare", "--mount", "sh", "-euc", script, "sh", directory]
+    }
+    arguments += Self.unprivileged + [Self.binaries + "/postgres", "-D", directory + "/data"]
+    arguments += (settings + options).flatMap { ["-c", $0] }
     // Ended by its pid when this process exits, and by timeout(1) should this process be killed.
     let command = Command("timeout", ["--signal=INT", "3000"] + arguments, environment: Shell.environment)
     let log = directory + "/log"
@@ -43,8 +65,6 @@ public final class Cluster: Sendable {
         Shell.append(line, to: log)
       }
     }
-    Self.running.withLock { $0.append(directory) }
-    atexit { Cluster.stopAll() }
     for _ in 0..<300 {
       if try await psql("postgres", "SELECT 1", check: false).code == 0 { return }
       try await Task.sleep(for: .milliseconds(100))
@@ -64,6 +84,7 @@ public final class Cluster: Sendable {
       else { continue }
       kill(pid, SIGQUIT)
       for _ in 0..<50 where kill(pid, 0) == 0 { usleep(100_000) }
+      umount2(directory, Int32(MNT_DETACH))
       try? FileManager.default.removeItem(atPath: directory)
     }
   }

@@ -57,6 +57,15 @@ public enum Shell {
   }
 }
 
+extension Shell {
+  /// Until somebody listens on this port of loopback; an error after 30 s.
+  public static func untilListening(_ port: Int) async throws {
+    try await check(
+      "bash",
+      ["-c", "for i in $(seq 600); do (exec 3<>/dev/tcp/127.0.0.1/\(port)) 2>/dev/null && exit; sleep 0.05; done; exit 1"])
+  }
+}
+
 /// A server that a test needs, until it is stopped. timeout(1) bounds it should this process be killed.
 public final class Daemon: Sendable {
   private let running: Task<Void, any Error>

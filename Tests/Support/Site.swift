@@ -58,7 +58,26 @@ public final class Site: Sendable {
   {
     var environment = settings
     for (name, value) in changes { environment[name] = value }
+    if program == "init", changes["PATH"] == nil { environment["PATH"] = try Self.cheapKeys.get() + settings["PATH"]! }
     return try await Shell.run(Self.products + "/" + program, arguments, environment: environment, check: false)
+  }
+
+  /// What makes `restic init` see a slow machine: it measures how long a password's hash takes here, and makes it cost half a second
+  /// of processor time in each later call (0.5 s against 0.1 s, measured), which is most of what tests would do.
+  static let cheapKeys = Result {
+    let bin = products + "/cheap-keys"
+    try FileManager.default.createDirectory(atPath: bin, withIntermediateDirectories: true)
+    try """
+    #!/bin/bash
+    PATH=${PATH#*:}
+    case " $* " in *" init "*)
+      env -i PATH="$PATH" bash -c "while kill -STOP $$ && sleep 0.02 && kill -CONT $$; do sleep 0.005; done" <&- >&- 2>&- &
+    esac
+    exec restic "$@"
+
+    """.write(toFile: bin + "/restic", atomically: true, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: bin + "/restic")
+    return bin + ":"
   }
 
   /// restic on one of the repositories.
@@ -66,6 +85,7 @@ public final class Site: Sendable {
   public func restic(_ repository: String, _ arguments: [String], check: Bool = true) async throws -> Shell.Result {
     var environment = settings
     environment["RESTIC_REPOSITORY"] = self.repository + "/" + repository
+    if arguments.first == "init" { environment["PATH"] = try Self.cheapKeys.get() + environment["PATH"]! }
     return try await Shell.run("restic", arguments, environment: environment, check: check)
   }
 
@@ -89,6 +109,23 @@ public final class Site: Sendable {
   public func createDatabase(_ sql: String = "") async throws {
     try await cluster!.psql("postgres", "CREATE DATABASE \(SQL.identifier(database)) TEMPLATE template0")
     if !sql.isEmpty { _ = try await self.sql(sql) }
+  }
+
+  /// Until no restic works for this site any more: one whose toolkit was killed goes on by itself.
+  public func untilIdle() async throws {
+    try await Shell.script(
+      // One may be gone before it is looked at.
+      "while { grep -lsa '\(root)' $(pgrep -x restic | sed 's,.*,/proc/&/environ,') /dev/null || true; } | grep -q .; do sleep 0.1; done",
+      in: root)
+  }
+
+  /// PATH with a program of that name before all others, a script of sh. `PATH=${PATH#*:}` in it makes the name mean the real one.
+  public func fake(_ name: String, _ body: String) throws -> String {
+    let bin = root + "/fake-\(name)"
+    try FileManager.default.createDirectory(atPath: bin, withIntermediateDirectories: true)
+    try "#!/bin/sh\n\(body)\n".write(toFile: bin + "/" + name, atomically: true, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: bin + "/" + name)
+    return bin + ":" + settings["PATH"]!
   }
 
   public func script(_ text: String) async throws { try await Shell.script(text, in: files) }

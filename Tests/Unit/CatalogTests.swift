@@ -149,4 +149,25 @@ import Testing
     let marks = [drill("a", "2026-02-02T00:00:00Z"), drill("b", "2026-02-01T00:00:00Z")]
     #expect(Self.catalog([Day(day: 1)], marks: marks).entries.first?.drilled == "2026-02-02T00:00:00Z")
   }
+
+  // MARK: The second repository
+
+  /// `restic copy` gives each snapshot another id and keeps the first one as `original`; records keep naming that.
+  @Test func aCopiedSetIsFoundByTheOriginalIdsOfItsParts() throws {
+    let copied = { (id: String, original: String, tags: [String]) in
+      var copy = snapshot(id, host: "app", tags)
+      copy.original = original
+      return copy
+    }
+    let set = SetID.day(1)
+    let catalog = Catalog(
+      files: [copied("cf", "f1", ["set=\(set)"])], databases: [copied("cd", "d1", ["set=\(set)"])],
+      sets: [copied("cr", "r1", ["kind=set", "set=\(set)", "files=f1", "database=d1"])])
+    #expect(catalog.entries.count == 1)
+    let entry = try catalog.choose(.newest, host: "app")
+    #expect(entry.files?.id == "cf" && entry.databases.map(\.id) == ["cd"])
+    let record = record(files: filesPart(entries: 1), databases: [databasePart()]).located(at: entry)
+    #expect(record.files?.snapshot == "cf" && record.databases.map(\.snapshot) == ["cd"])
+    #expect(catalog.sets(with: ["cd"]) == [set.text] && catalog.sets(with: ["x"]).isEmpty)
+  }
 }

@@ -60,6 +60,23 @@ import Testing
     #expect(try volume.aside() == Self.new)
   }
 
+  /// Over such a state no application is scaled up.
+  @Test func onlyACommitWhoseFilesAreNotAllInPlaceIsMixed() async throws {
+    let volume = try Volume(Self.old, staged: Self.new)
+    #expect(try await !commit(volume).isMixed(), "staged, not committed")
+    try journal(volume).write(in: volume.exchange.work)
+    #expect(try await commit(volume).isMixed(), "committed, not finished")
+    try await commit(volume).finishInterrupted(undoing: false)
+    #expect(try await !commit(volume).isMixed(), "finished")
+    var replacing = try journal(volume)
+    replacing.phase = .replacing
+    try replacing.write(in: volume.exchange.work)
+    #expect(try await commit(volume).isMixed(), "in place, not ended")
+    try journal(volume, renames: [.init(from: "s", to: "app")]).write(in: volume.exchange.work)
+    #expect(try await commit(volume).isMixed(), "nobody can ask the databases")
+    #expect(try await !Commit(directory: nil, server: nil).isMixed())
+  }
+
   func rollback(_ volume: Volume, of origin: SetID, as id: SetID) throws -> Journal {
     let source = Volume.exchange(volume.directory, origin, true)
     return Journal(

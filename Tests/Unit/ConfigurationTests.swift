@@ -19,6 +19,7 @@ import Testing
     Sample(name: "CERTIFICATE_FILE", value: "/etc/passwd", read: { $0.repository.certificateFile }),
     Sample(name: "COPY_RESTIC_REPOSITORY", value: "/copy", read: { $0.copy?.base.reveal() }),
     Sample(name: "COPY_RESTIC_PASSWORD", value: "c0py", read: { $0.copy?.password.reveal() }),
+    Sample(name: "COPY_RESTIC_NEW_PASSWORD", value: "c0pyn3xt", read: { $0.copy?.newPassword?.reveal() }),
     Sample(name: "FILES_DIRECTORY", value: "/data", read: { $0.files?.directory }),
     Sample(name: "FILES_PATHS", value: "a", read: { $0.files?.paths.joined() }),
     Sample(name: "FILES_OWNER", value: "901:902", read: { $0.files?.owner.map { "\($0.user):\($0.group)" } }),
@@ -31,6 +32,12 @@ import Testing
     Sample(name: "POSTGRES_PORT", value: "5433", read: { ($0.database?.port).map { "\($0)" } }),
     Sample(name: "POSTGRES_MAINTENANCE_DB", value: "admin", read: { $0.database?.maintenance }),
     Sample(name: "POSTGRES_FREE_BYTES", value: "1234", read: { ($0.database?.freeBytes).map { "\($0)" } }),
+    Sample(name: "DRILL_POSTGRES_HOST", value: "drill", read: { $0.drill?.host }),
+    Sample(name: "DRILL_POSTGRES_PORT", value: "5434", read: { ($0.drill?.port).map { "\($0)" } }),
+    Sample(name: "DRILL_POSTGRES_USER", value: "driller", read: { $0.drill?.user }),
+    Sample(name: "DRILL_POSTGRES_PASSWORD", value: "dr1lls3cret", read: { $0.drill?.password?.reveal() }),
+    Sample(name: "DRILL_POSTGRES_MAINTENANCE_DB", value: "drilladmin", read: { $0.drill?.maintenance }),
+    Sample(name: "DRILL_POSTGRES_FREE_BYTES", value: "12345", read: { ($0.drill?.freeBytes).map { "\($0)" } }),
     Sample(name: "TMPDIR_BYTES", value: "4321", read: { ($0.scratchBytes).map { "\($0)" } }),
     Sample(name: "RESTIC_DAYS_TO_KEEP", value: "7", read: { "\($0.retention.days)" }),
     Sample(name: "RESTIC_WEEKS_TO_KEEP", value: "8", read: { "\($0.retention.weeks)" }),
@@ -38,12 +45,14 @@ import Testing
     Sample(name: "RESTIC_YEARS_TO_KEEP", value: "10", read: { "\($0.retention.years)" }),
     Sample(name: "RESTIC_KEEP_LAST", value: "11", read: { "\($0.retention.last)" }),
     Sample(name: "QUIESCE_DEPLOYMENTS", value: "wiki", read: { $0.quiesceDeployments.joined() }),
+    Sample(name: "QUIESCE_TIMEOUT", value: "8", read: { "\($0.waits.quiesce.components.seconds)" }),
+    Sample(name: "CHECK_DAYS", value: "7", read: { "\($0.checkDays)" }),
     Sample(name: "LOCK_WAIT", value: "5", read: { "\($0.waits.lock.components.seconds)" }),
     Sample(name: "CONNECT_TIMEOUT", value: "6", read: { "\($0.waits.connect.components.seconds)" }),
     Sample(name: "STALL_TIMEOUT", value: "7", read: { "\($0.waits.stall.components.seconds)" }),
     Sample(name: "LOG_FORMAT", value: "json", read: { $0.reporting.format.rawValue }),
-    Sample(name: "METRICS_PUSHGATEWAY_URL", value: "http://push:9091", read: { $0.reporting.pushgateway }),
-    Sample(name: "PING_URL", value: "https://ping/1", read: { $0.reporting.ping }),
+    Sample(name: "METRICS_PUSHGATEWAY_URL", value: "http://push:9091", read: { $0.reporting.pushgateway?.reveal() }),
+    Sample(name: "PING_URL", value: "https://ping/1", read: { $0.reporting.ping?.reveal() }),
   ]
 
   /// Complete without the sampled variable, so that only it decides.
@@ -51,6 +60,7 @@ import Testing
     var variables = smallest
     variables.merge(["POSTGRES_DB": "app", "POSTGRES_USER": "owner", "POSTGRES_HOST": "db"]) { $1 }
     variables.merge(["COPY_RESTIC_REPOSITORY": "/second", "COPY_RESTIC_PASSWORD": "second"]) { $1 }
+    variables.merge(["DRILL_POSTGRES_HOST": "drill-server", "DRILL_POSTGRES_USER": "drill-user"]) { $1 }
     if name == "POSTGRES_SERVICE" { variables["POSTGRES_HOST"] = nil }
     variables[name] = nil
     return variables
@@ -88,7 +98,9 @@ import Testing
     #expect(problems(["RESTIC_NEW_PASSWORD_FILE": "/"]).count == 1)
   }
 
-  @Test(arguments: samples.filter { $0.name != "RESTIC_NEW_PASSWORD" }) func aFileThatIsMissingIsNamedOnce(_ sample: Sample) {
+  @Test(arguments: samples.filter { !$0.name.hasSuffix("RESTIC_NEW_PASSWORD") }) func aFileThatIsMissingIsNamedOnce(
+    _ sample: Sample
+  ) {
     let missing = Self.environment(without: sample.name).merging([sample.name + "_FILE": "/nowhere/x"]) { $1 }
     let named = failure { _ = try Configuration(missing) }?.problems.filter { $0.fact.contains("/nowhere/x") }
     #expect(named?.count == 1)
@@ -118,7 +130,8 @@ import Testing
       ("RESTIC_MONTHS_TO_KEEP", read.retention.months), ("RESTIC_YEARS_TO_KEEP", read.retention.years),
       ("RESTIC_KEEP_LAST", read.retention.last), ("LOCK_WAIT", Int(read.waits.lock.components.seconds)),
       ("CONNECT_TIMEOUT", Int(read.waits.connect.components.seconds)),
-      ("STALL_TIMEOUT", Int(read.waits.stall.components.seconds)),
+      ("STALL_TIMEOUT", Int(read.waits.stall.components.seconds)), ("CHECK_DAYS", read.checkDays),
+      ("QUIESCE_TIMEOUT", Int(read.waits.quiesce.components.seconds)),
     ] { #expect(Variable.table.first { $0.name == name }?.standard == String(value), "\(name)") }
     #expect(read.reporting.format == .text)
     #expect(read.files?.allowUnreadable == false)
@@ -137,7 +150,7 @@ import Testing
     for name in [
       "RESTIC_REPOSITORY is not set", "RESTIC_PASSWORD is not set", "FILES_DIRECTORY is \"relative\"", "FILES_OWNER is \"jira\"",
       "POSTGRES_PORT is \"abc\"", "POSTGRES_USER is not set", "neither POSTGRES_HOST nor POSTGRES_SERVICE",
-      "RESTIC_KEEP_LAST is \"0\"", "LOCK_WAIT is \"-1\"", "LOG_FORMAT is \"xml\"", "PING_URL is \"ping\"",
+      "RESTIC_KEEP_LAST is \"0\"", "LOCK_WAIT is \"-1\"", "LOG_FORMAT is \"xml\"", "PING_URL is no URL",
       "RESTIC_REPOSITRY is not a variable", "FILES_ALLOW_UNREADABLE is \"yes\"", "RESTIC_HOST is \"a,b\"",
       "CERTIFICATE_FILE: /nowhere.pem cannot be read",
     ] { #expect(facts.filter { $0.contains(name) }.count == 1, "\(name)") }

@@ -18,7 +18,7 @@ import Testing
       since: record(files: filesPart(entries: 1000), databases: [databasePart(rows: 5000)]))
     #expect(
       reasons == [
-        "1 files and directories, set 20260101T230000Z had 1,000", "2 rows in database app, set 20260101T230000Z had 5,000",
+        "1 files and directories (set 20260101T230000Z had 1,000)", "2 rows in database app (set 20260101T230000Z had 5,000)",
       ])
   }
 
@@ -26,7 +26,7 @@ import Testing
     let last = record(files: filesPart(entries: 1), databases: [databasePart("a"), databasePart("b")])
     #expect(
       Doubt.reasons(files: nil, databases: [databasePart("b"), databasePart("c")], since: last)
-        == ["no files, set 20260101T230000Z had them", "no database a, set 20260101T230000Z had it"])
+        == ["no files (set 20260101T230000Z had them)", "no database a (set 20260101T230000Z had it)"])
     #expect(Doubt.reasons(files: filesPart(entries: 1), databases: [databasePart()], since: record()).isEmpty)
   }
 

@@ -25,7 +25,7 @@ import Testing
       CatalogTests.catalog(days, marks: marks), OldStyle([(.files, [snapshot("0123456789", host: "old", [])])]))
     #expect(lines.count == 7)
     #expect(lines[0].hasPrefix("SET "))
-    #expect(lines[1].hasPrefix("20260101T230000Z  2 d 0 h  0 B   files, 1 database  42     3       1,234,567  2026-01-02"))
+    #expect(lines[1].hasPrefix("20260101T230000Z  2 d 0 h  0 B   files, 1 database  42       3       1,234,567  2026-01-02"))
     #expect(lines[2].hasPrefix("20260102T230000Z") && lines[2].hasSuffix("  doubted: 2 rows"))
     #expect(lines[3].hasSuffix("  of other"))
     #expect(lines[4].hasSuffix("  incomplete: no record, its backup never finished"))

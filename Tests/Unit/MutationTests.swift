@@ -74,6 +74,59 @@ import Testing
     for bytes in Self.mutations(of: text) { #expect([nil, whole].contains(read(bytes))) }
   }
 
+  @Test func aBrokenAnswerOfTheAPIServerIsAnErrorAndNeverAnotherDeployment() throws {
+    let text = KubernetesTests.json.replacing("REPLICAS", with: "0").replacing(
+      "STATUS", with: #"{"observedGeneration":7,"replicas":0}"#
+    )
+    .replacing("ANNOTATION", with: #","backup-restore/replicas":"2""#)
+    let read = { (bytes: [UInt8]) in try? JSONDecoder().decode(Deployment.self, from: Data(bytes)) }
+    #expect(read(Array(text.utf8))?.remembered == 2)
+    for bytes in Self.truncations(of: text) { #expect(read(bytes) == nil) }
+    for bytes in Self.mutations(of: text) {
+      guard let deployment = read(bytes) else { continue }
+      // What is sent back to the server is JSON whatever it said, and what it remembers is a number of replicas.
+      let patch = try deployment.patch(replicas: 1, remembering: nil)
+      #expect(throws: Never.self) { try JSONDecoder().decode([String: Patch].self, from: Data(patch)) }
+      #expect((deployment.remembered ?? 1) > 0)
+      _ = (deployment.isDown, deployment.spec.selector.text)
+    }
+  }
+
+  struct Patch: Decodable {}
+
+  @Test func aBrokenListOfPodsIsAnErrorAndNeverAShorterList() {
+    let text = KubernetesTests.pods
+    let read = { (bytes: [UInt8]) in (try? JSONDecoder().decode(PodList.self, from: Data(bytes)))?.items?.count }
+    #expect(read(Array(text.utf8)) == 4)
+    for bytes in Self.truncations(of: text) { #expect(read(bytes) == nil) }
+    for bytes in Self.mutations(of: text) where read(bytes) != nil { #expect(read(bytes) == 4) }
+  }
+
+  @Test(arguments: [ResticOutput.keys, ResticOutput.checked]) func aBrokenListOfKeysOrSummaryOfACheckIsNoneOrTheSame(
+    _ text: String
+  ) {
+    let keys = { (bytes: [UInt8]) in (try? JSONDecoder().decode([Key].self, from: Data(bytes)))?.count }
+    let errors = { (bytes: [UInt8]) in ResticMessage(line: String(decoding: bytes, as: UTF8.self))?.num_errors }
+    for bytes in Self.truncations(of: text) { #expect(keys(bytes) == nil && errors(bytes) == nil) }
+    for bytes in Self.mutations(of: text) {
+      #expect([nil, 2].contains(keys(bytes)))
+      if let count = errors(bytes), text == ResticOutput.keys { Issue.record("\(count) errors in a list of keys") }
+    }
+  }
+
+  @Test func packsAreNamedWholeOrNotAtAll() {
+    let pack = String(repeating: "0123456789abcdef", count: 4)
+    for line in [
+      "pack \(pack): not found", "open /r/data/01/\(pack): no such file or directory", "blob 1 from pack \(pack) failed",
+    ] {
+      #expect(Repository.packs(in: line) == [pack])
+      for bytes in Self.mutations(of: line, count: 500) {
+        let found = Repository.packs(in: String(decoding: bytes, as: UTF8.self))
+        #expect(found.allSatisfy { $0.utf8.count == 64 && $0.allSatisfy(\.isHexDigit) })
+      }
+    }
+  }
+
   @Test func aBrokenRecordIsRefusedOrStillARecord() throws {
     let text = String(decoding: try RecordTests.full.encoded(), as: UTF8.self)
     for bytes in Self.truncations(of: text) {

@@ -43,8 +43,8 @@ import Testing
   ]) func anExitCodeDecidesTheStatus(_ exit: Exit) throws {
     let errors = ResticErrors()
     for line in exit.lines { errors.take(line) }
-    let (items, said) = errors.all
-    let result = Repository.Result(ending: .exited(exit.code), document: [], items: items, errors: said)
+    let result = Repository.Result(
+      ending: .exited(exit.code), document: [], items: errors.all.items, errors: errors.all.errors)
     #expect(try repository().failure("backup", result).status == exit.status)
   }
 

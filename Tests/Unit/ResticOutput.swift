@@ -23,6 +23,11 @@ enum ResticOutput {
   static let forget =
     #"[{"tags":null,"host":"h1","paths":null,"keep":[\#(untagged)],"remove":[\#(tagged)],"reasons":[{"snapshot":\#(untagged),"matches":["last snapshot"]}]}]"#
 
+  static let keys =
+    #"[{"current":true,"id":"34ae0d388127e979a72d1fa519bc36378768e51e6627bc65273677847e2090a4","userName":"root","hostName":"vm","created":"2026-11-24 15:53:49"},{"current":false,"id":"83960690b377ceaf668a6070f1daa648b65b870b8403bd0f1f891a401bd95ba5","userName":"root","hostName":"vm","created":"2026-11-24 15:53:51"}]"#
+  static let checked =
+    #"{"message_type":"summary","num_errors":1,"broken_packs":["37971d2c0f0a2c4f3c1e0ef9a4b8ad26c4b0b0cbd1c9a0bbd6d2ef65d2d5a5f0"],"suggest_repair_index":false,"suggest_prune":false}"#
+
   static let listed =
     #"{"time":"2026-11-24T05:02:14.613204672+05:30","paths":["/tmp/s"],"hostname":"h2","id":"0b32fa2fa48a691b999ae8a8bf0703ce78363433a7cc69a367864f78fe29e430","short_id":"0b32fa2f","message_type":"snapshot","struct_type":"snapshot"}"#
   static let nodes = [

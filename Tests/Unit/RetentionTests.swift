@@ -27,6 +27,16 @@ import Testing
     #expect(plan([Day(day: 1), Day(day: 2)], removing: []) == .init())
   }
 
+  /// At the end of a month the doubted one would be what is left of it.
+  @Test func whereADoubtedSetIsKeptTheSoundOneBeforeItIsToo() {
+    let doubted = Day(day: 3, tags: ["doubted=yes"])
+    let days = [Day(day: 1), Day(day: 2), doubted, Day(day: 4)]
+    #expect(plan(days, removing: ["r1", "r2"]).sets == [.day(1)])
+    #expect(plan(days, removing: ["r1", "r2", "r3"]).sets == [.day(1), .day(2), .day(3)])
+    let accepted = [snapshot("accept3", ["kind=accept", "set=\(SetID.day(3))"])]
+    #expect(plan(days, removing: ["r1", "r2"], marks: accepted).sets == [.day(1), .day(2)])
+  }
+
   @Test(arguments: [1, 2, 3]) func theKeptSetNeverGoes(_ day: Int) {
     let plan = plan((1...3).map { Day(day: $0) }, removing: ["r1", "r2", "r3"], keeping: day)
     #expect(plan.sets == [1, 2, 3].filter { $0 != day }.map { .day($0) })

@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import SystemPackage
 import Testing
@@ -28,6 +29,26 @@ import Testing
     #expect(outcome.ending.succeeded == (script == "exit 0"))
     // The kernel kills by signal 9 for memory; every other ending has its own hint.
     #expect((outcome.ending.hint("other") != "other") == (ending == .signalled(9)))
+  }
+
+  /// ssh with ControlPersist stays behind and holds the standard error of an sftp repository's restic.
+  @Test func aGrandchildThatHoldsThePipesIsNotWaitedFor() async throws {
+    let begin = ContinuousClock().now
+    let lines = Locked<[String]>([])
+    let outcome = try await run("sleep 100 & echo said >&2; echo done") { line in lines.change { $0.append(line) } }
+    #expect(outcome.ending == .exited(0) && String(decoding: outcome.document, as: UTF8.self) == "done\n")
+    #expect(lines.value == ["said"])
+    #expect(ContinuousClock().now - begin < .seconds(80))
+  }
+
+  @Test func whatAKilledChildHadStartedEndsToo() async throws {
+    let directory = try Temporary()
+    let file = directory.path.appending("pid").string
+    let outcome = try await run("sleep 300 & echo $! >'\(file)'; kill -9 $$")
+    #expect(outcome.ending == .signalled(9))
+    let pid = try #require(pid_t(try String(contentsOfFile: file, encoding: .utf8).trimming("\n")))
+    for _ in 0..<100 where kill(pid, 0) == 0 { try await Task.sleep(for: .milliseconds(50)) }
+    #expect(kill(pid, 0) == -1)
   }
 
   @Test func theEnvironmentIsExactlyTheGivenOne() async throws {
@@ -159,6 +180,13 @@ import Testing
     #expect(broken.revents & Int16(POLLERR) != 0)
     try output.readEnd.close()
     try input.writeEnd.close()
+  }
+
+  @Test func aChildThatEndsBeforeItHasReadEndsNothingElse() async throws {
+    let tooMuch = Input.bytes([UInt8](repeating: 0x61, count: 1 << 20))
+    #expect(try await run("exit 3", input: tooMuch).ending == .exited(3))
+    // Children still end where nobody reads them.
+    #expect(try await run("kill -PIPE $$; exit 3").ending == .signalled(SIGPIPE))
   }
 
   @Test func outputGoesStraightIntoADescriptorWhichIsClosed() async throws {

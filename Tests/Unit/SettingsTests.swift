@@ -84,4 +84,32 @@ import Testing
     #expect(problems(["COPY_RESTIC_REPOSITORY": "/c"]).map(\.fact) == ["COPY_RESTIC_PASSWORD is not set"])
     #expect(problems(["COPY_RESTIC_PASSWORD": "c"]).map(\.fact) == ["COPY_RESTIC_REPOSITORY is not set"])
   }
+
+  @Test(arguments: ["COPY_AWS_SECRET_ACCESS_KEY", "COPY_B2_ACCOUNT_ID_FILE", "COPY_RESTIC_REST_PASSWORD"])
+  func twoAccountsOfOneKindAreRefused(name: String) {
+    let copy = ["COPY_RESTIC_REPOSITORY": "/c", "COPY_RESTIC_PASSWORD": "c", name: "x"]
+    #expect(problems(copy).map(\.fact).joined().hasPrefix("\(name) is set: restic copies within one account"))
+    #expect(problems(copy).first?.hint.contains("set \(name.dropFirst(5));") == true)
+  }
+
+  @Test func theSecondRepositoryIsAnother() {
+    let same = ["COPY_RESTIC_REPOSITORY": "/r/", "COPY_RESTIC_PASSWORD": "c"]
+    #expect(problems(same).map(\.fact) == ["COPY_RESTIC_REPOSITORY is the same as RESTIC_REPOSITORY"])
+    let inside = ["COPY_RESTIC_REPOSITORY": "/srv/app/copy", "COPY_RESTIC_PASSWORD": "c"]
+    #expect(problems(inside).first?.fact.hasPrefix("COPY_RESTIC_REPOSITORY lies inside FILES_DIRECTORY") == true)
+  }
+
+  @Test func aServerForDrillsIsWholeOrAbsent() throws {
+    let database = ["POSTGRES_DB": "app", "POSTGRES_USER": "u", "POSTGRES_HOST": "db"]
+    #expect(try configuration(database).drill == nil)
+    #expect(
+      problems(database.merging(["DRILL_POSTGRES_PASSWORD": "x"]) { $1 }).map(\.fact)
+        == ["DRILL_POSTGRES_USER is not set", "DRILL_POSTGRES_HOST is not set"])
+    let drill = database.merging(["DRILL_POSTGRES_HOST": "d:5433", "DRILL_POSTGRES_USER": "v"]) { $1 }
+    #expect(try configuration(drill).drill?.names == ["app"] && configuration(drill).drill?.port == 5433)
+  }
+
+  @Test(arguments: ["0", "257", "weekly"]) func everythingIsReadWithin256Days(_ text: String) {
+    #expect(problems(["CHECK_DAYS": text]).map(\.fact) == ["CHECK_DAYS is \"\(text)\""])
+  }
 }

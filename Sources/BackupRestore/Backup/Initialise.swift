@@ -7,12 +7,14 @@ public struct Initialise: Sendable {
   /// Each repository on its own: a wrong password is never answered with a new repository, and never hidden by another
   /// repository's success.
   public func run() async throws -> ExitStatus {
-    let opened = await context.opened(Repository.Name.own)
     var results: [Result<Void, any Error>] = []
     // One after the other: two at once would both make the bucket of an object store, and one of them fail (seen with SeaweedFS).
-    for name in Repository.Name.own {
-      let found = opened[name]!
-      results.append(await settled { try await ensure(context.repository(name), found) })
+    for context in [context, context.copy].compactMap({ $0 }) {
+      let opened = await context.opened(Repository.Name.own)
+      for name in Repository.Name.own {
+        let found = opened[name]!
+        results.append(await settled { try await ensure(context.repository(name), found) })
+      }
     }
     try Failure.merge(results)
     return .done
@@ -30,11 +32,8 @@ public struct Initialise: Sendable {
     var present = opened.filter { !$0.value.isMissing }.map { context.repository($0.key) }
     let isOldStyle = opened.values.allSatisfy { (try? $0.get())?.contains { $0.tag("set") != nil } != true }
     if missing.contains(.sets), isOldStyle, !missing.contains(where: isInUse) { present = [] }
-    if let copy = context.configuration.copy {
-      for name in Repository.Name.own {
-        let repository = Repository(name: name, settings: copy, waits: context.configuration.waits, base: context.base)
-        if !(await settled { try await repository.snapshots() }).isMissing { present.append(repository) }
-      }
+    if let copy = context.copy {
+      present += await copy.opened(Repository.Name.own).filter { !$0.value.isMissing }.map { copy.repository($0.key) }
     }
     if present.isEmpty {
       _ = try await run()
@@ -56,7 +55,11 @@ public struct Initialise: Sendable {
 
   private func ensure(_ repository: Repository, _ found: Result<[Snapshot], any Error>) async throws {
     if found.isMissing {
-      try await repository.initialise()
+      if repository.settings.prefix.isEmpty {
+        try await repository.initialise()
+      } else {
+        try await repository.initialise(like: context.repository(repository.name))
+      }
       output("\(repository.title): created")
     } else {
       let count = try found.get().count

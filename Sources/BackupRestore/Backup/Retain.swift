@@ -2,8 +2,9 @@ import FoundationEssentials
 
 /// Retention: restic decides over the records, and what it names is forgotten by snapshot id.
 extension Backup {
-  /// Never lets the run fail: the set is saved, whatever happens here.
-  func retain(_ record: Record, _ ready: Ready) async -> ExitStatus {
+  /// Lets the run fail only where it is stopped: the set is saved, whatever else happens here. `context`: the main repositories or
+  /// the second ones. `since`: what they held before that set, where that is known.
+  func retain(_ record: Record, in context: Context, since ready: Ready? = nil) async throws -> ExitStatus {
     if !record.doubts.isEmpty {
       log.warning(
         """
@@ -13,6 +14,9 @@ extension Backup {
       return .attention
     }
     do {
+      let removed = try await removedByPolicy(in: context)
+      // Every call to restic costs half a second of processor time for its key (measured).
+      if removed.isEmpty, let ready, ready.isWhole(context.host), Self.future(ready.sets, now: Date()) == nil { return .done }
       // The snapshots as they are now: the set just made is among them.
       let (catalog, sets) = try await context.catalog()
       if let future = Self.future(sets, now: Date()) {
@@ -21,34 +25,46 @@ extension Backup {
         )
         return .attention
       }
-      try await apply(try await plan(catalog, sets, keeping: record.id))
+      let plan = catalog.forgettable(records: removed, marks: sets, host: context.host, keeping: record.id)
+      try await apply(plan, in: context)
+      let kept = catalog.of(context.host).filter { $0.record != nil && !plan.sets.contains($0.id) }
+      if context.settings.prefix.isEmpty { context.numbers.change { ($0.sets, $0.oldest) = (kept.count, kept.first?.id.date) } }
       return .done
-    } catch let failure as Failure {
-      if failure.description.contains("403 Forbidden") {
-        log.info("the repository is append-only: its server does the forgetting")
+    } catch {
+      try Task.checkCancellation()
+      if "\(error)".contains("403 Forbidden") {
+        log.info("\(context.sets.shown) is append-only: its server does the forgetting")
         return .done
       }
-      log.error("set \(record.id) is saved, but retention failed: \(failure)")
-      return .attention
-    } catch {
-      log.error("set \(record.id) is saved, but retention failed: \(error)\n  hint: the next run tries again")
+      log.error("set \(record.id) is saved, but retention failed", error)
       return .attention
     }
   }
 
-  func plan(_ catalog: Catalog, _ sets: [Snapshot], keeping kept: SetID) async throws -> Catalog.Forgettable {
-    let removed = try await context.sets.forgettable(tag: "kind=set", policy: configuration.retention.arguments)
-    return catalog.forgettable(records: Set(removed.map(\.id)), marks: sets, host: context.host, keeping: kept)
+  func plan(
+    _ catalog: Catalog, _ sets: [Snapshot], keeping kept: SetID, in context: Context
+  ) async throws -> Catalog.Forgettable {
+    catalog.forgettable(records: try await removedByPolicy(in: context), marks: sets, host: context.host, keeping: kept)
   }
 
-  /// Records first: a set without its parts would be a lie, parts without a record are only space.
-  private func apply(_ plan: Catalog.Forgettable) async throws {
+  /// The records that restic's own retention would remove.
+  private func removedByPolicy(in context: Context) async throws -> Set<String> {
+    Set(try await context.sets.forgettable(tag: "kind=set", policy: configuration.retention.arguments).map(\.id))
+  }
+
+  /// Parts first, without pruning, so that it is quick: cut short there, the record remains, is marked as damaged, and goes the next
+  /// night. The other way round parts would remain that no record names, and of those nobody knows that they may go.
+  private func apply(_ plan: Catalog.Forgettable, in context: Context) async throws {
     if plan.sets.isEmpty { return }
-    log.info("forgetting \(plan.sets.map(\.text).joined(separator: ", ")) by retention")
-    if !plan.records.isEmpty { try await context.sets.forget(plan.records) }
-    async let files: Void = plan.files.isEmpty ? () : context.files.forget(plan.files)
-    async let databases: Void = plan.databases.isEmpty ? () : context.databases.forget(plan.databases)
-    _ = try await (files, databases)
+    let wherefrom = context.settings.prefix.isEmpty ? "" : " in the second repository"
+    log.info("forgetting \(plan.sets.map(\.text).joined(separator: ", "))\(wherefrom) by retention")
+    // One after the other: where the first is locked, the sets stay whole.
+    if !plan.files.isEmpty { try await context.files.forget(plan.files, prune: false) }
+    if !plan.databases.isEmpty { try await context.databases.forget(plan.databases, prune: false) }
+    async let records: Void = plan.records.isEmpty ? () : context.sets.forget(plan.records, prune: true)
+    async let first: Void = plan.files.isEmpty ? () : context.files.prune()
+    async let second: Void = plan.databases.isEmpty ? () : context.databases.prune()
+    _ = try await (records, first, second)
   }
 
   /// A record over an hour ahead of the clock: with it, "within 30 days" would be counted from the wrong day.
@@ -75,7 +91,7 @@ extension Backup {
       }
     }
     output(table.text)
-    let plan = try await plan(ready.catalog, ready.sets, keeping: SetID(now))
+    let plan = try await plan(ready.catalog, ready.sets, keeping: SetID(now), in: context)
     output(
       plan.sets.isEmpty ? "nothing would be forgotten" : "would be forgotten: " + plan.sets.map(\.text).joined(separator: ", "))
     output("dry run: nothing was changed")

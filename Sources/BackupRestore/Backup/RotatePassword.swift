@@ -8,40 +8,79 @@ public struct RotatePassword: Sendable {
   /// Add the new key everywhere, open everything with it, only then remove the old one. `restic key passwd` would do all three in
   /// one repository after the other, and on an append-only server fails after it added the key (measured).
   public func run() async throws -> ExitStatus {
-    let settings = context.configuration.repository
-    guard let new = settings.newPassword else {
+    let contexts = [context, context.copy].compactMap { $0 }.filter { $0.settings.newPassword != nil }
+    if contexts.isEmpty {
       throw Failure(
         .configuration, "RESTIC_NEW_PASSWORD is not set", hint: "set it, or RESTIC_NEW_PASSWORD_FILE to a mounted Secret")
     }
+    for context in contexts { try Self.check(context.settings) }
+    let held = try await hold()
+    defer { withExtendedLifetime(held) {} }
+    var isWhole = true
+    for context in contexts { isWhole = try await rotate(context, to: context.settings.newPassword!) && isWhole }
+    return isWhole ? .done : .attention
+  }
+
+  private static func check(_ settings: RepositorySettings) throws {
+    let name = settings.prefix + "RESTIC_NEW_PASSWORD"
+    guard let new = settings.newPassword else { return }
     if new == settings.password {
-      throw Failure(.refused, "RESTIC_NEW_PASSWORD is the same as RESTIC_PASSWORD", hint: "set another one")
+      throw Failure(.refused, "\(name) is the same as \(settings.prefix)RESTIC_PASSWORD", hint: "set another one")
     }
-    let bare = new.reveal().trimming(" \t\r\n")
-    if bare != new.reveal() {
+    if new.reveal().trimming(" \t\r\n") != new.reveal() {
       throw Failure(
-        .configuration, "RESTIC_NEW_PASSWORD begins or ends with white space, which restic takes away from a new password",
+        .configuration, "\(name) begins or ends with white space, which restic takes away from a new password",
         hint: "set one without")
     }
-    let found = try await repositories(new)
+  }
+
+  /// No backup meanwhile: it would find its password refused half-way. Where the database cannot be reached there is none.
+  private func hold() async throws -> Commit {
+    do { return try await context.hold() } catch let failure as Failure where failure.status != .locked {
+      log.warning("rotating without every lock: \(failure.problems[0].fact)")
+      return Commit(directory: try await context.lockFiles(), server: nil)
+    }
+  }
+
+  /// Whether the old password opens nothing any more.
+  private func rotate(_ context: Context, to new: Secret) async throws -> Bool {
+    let found = try await repositories(context, new)
     for one in found where one.newKey == nil {
       try await one.repository.addKey(new)
       output("\(one.repository.title): new password added")
     }
     for one in found { _ = try await one.repository.with(password: new).keys() }
+    let name = context.settings.prefix + "RESTIC_PASSWORD"
+    var isWhole = true
     for one in found {
-      guard let old = one.oldKey else {
+      guard one.oldKey != nil else {
         output("\(one.repository.title): has the new password already")
         continue
       }
-      try await one.repository.with(password: new).removeKey(old)
-      // A password may have several keys.
-      while case .success(let keys) = await settled({ try await one.repository.keys() }), let key = keys.first(where: \.current) {
-        try await one.repository.with(password: new).removeKey(key.id)
+      do { try await removeOld(one.repository, new) } catch let failure as Failure
+        where failure.description.contains("403 Forbidden")
+      {
+        isWhole = false
+        log.warning(
+          "\(one.repository.shown) is append-only: the old password stays in force beside the new one\n  hint: on its server, run restic key remove \(one.oldKey!.prefix(8)) on the repository itself"
+        )
+        continue
       }
       output("\(one.repository.title): old password removed")
     }
-    output("done: put the new password where RESTIC_PASSWORD comes from, before the next run")
-    return .done
+    output(
+      "done: put the new password where \(name) comes from; until then \(context.settings.prefix)RESTIC_NEW_PASSWORD opens them")
+    return isWhole
+  }
+
+  /// A password may have several keys.
+  private func removeOld(_ repository: Repository, _ new: Secret) async throws {
+    while true {
+      let keys: [Key]
+      do { keys = try await repository.keys() } catch let failure as Failure where failure.status == .wrongPassword { return }
+      guard let key = keys.first(where: \.current) else { return }
+      try await repository.with(password: new).removeKey(key.id)
+    }
   }
 
   private struct Found: Sendable {
@@ -51,10 +90,11 @@ public struct RotatePassword: Sendable {
     let newKey: String?
   }
 
-  private func repositories(_ new: Secret) async throws -> [Found] {
+  private func repositories(_ context: Context, _ new: Secret) async throws -> [Found] {
     var found: [Found] = []
     for name in Repository.Name.own + Repository.Name.old {
-      let repository = context.repository(name)
+      // With this password alone: the toolkit's own trying of the next one would hide where it is refused.
+      let repository = context.repository(name).with(password: context.settings.password)
       let (old, next) = await (
         settled { try await repository.keys() }, settled { try await repository.with(password: new).keys() }
       )
@@ -74,7 +114,9 @@ public struct RotatePassword: Sendable {
       found.append(Found(repository: repository, oldKey: current(old), newKey: current(next)))
     }
     if found.isEmpty {
-      throw Failure(.repositoryMissing, "no repository at \(context.repository(.base).shown)", hint: "check RESTIC_REPOSITORY")
+      throw Failure(
+        .repositoryMissing, "no repository at \(context.repository(.base).shown)",
+        hint: "check \(context.settings.prefix)RESTIC_REPOSITORY")
     }
     return found
   }

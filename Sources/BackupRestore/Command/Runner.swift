@@ -1,7 +1,5 @@
-import Dispatch
 import Glibc
 import Subprocess
-import Synchronization
 import SystemPackage
 
 /// How a child ended.
@@ -100,7 +98,7 @@ enum Runner {
     _ command: Command, input: Input, output: Output, child: Child, errors: @escaping @Sendable (String) -> Void
   ) async throws -> (Ending, [UInt8]) {
     let errorPipe = try FileDescriptor.pipe(options: .closeOnExec)
-    let errorLines = Task { await readLines(errorPipe.readEnd) { errors($0) } }
+    let errorLines = Task { await readLines(errorPipe.readEnd, of: child) { errors($0) } }
     var document: Task<[UInt8], Never>?
     let standardOutput: FileDescriptor
     switch output {
@@ -109,13 +107,13 @@ enum Runner {
       let pipe = try FileDescriptor.pipe(options: .closeOnExec)
       standardOutput = pipe.writeEnd
       document = Task {
-        await readLines(pipe.readEnd, line)
+        await readLines(pipe.readEnd, of: child, line)
         return []
       }
     case .document(let limit):
       let pipe = try FileDescriptor.pipe(options: .closeOnExec)
       standardOutput = pipe.writeEnd
-      document = Task { await readAll(pipe.readEnd, limit: limit) }
+      document = Task { await readAll(pipe.readEnd, of: child, limit: limit) }
     }
     let standardInput = try input.open()
     var options = PlatformOptions()
@@ -135,15 +133,16 @@ enum Runner {
       ) { execution in
         child.started(execution.processIdentifier.value)
       }
-      child.ended()
+      let ending: Ending =
+        switch result.terminationStatus {
+        case .exited(let code): .exited(code)
+        case .signaled(let signal): .signalled(signal)
+        }
+      child.ended(ending)
       await errorLines.value
-      let bytes = await document?.value ?? []
-      switch result.terminationStatus {
-      case .exited(let code): return (.exited(code), bytes)
-      case .signaled(let signal): return (.signalled(signal), bytes)
-      }
+      return (ending, await document?.value ?? [])
     } catch {
-      child.ended()
+      child.ended(nil)
       throw Failure(
         .unexpected, "\(command.name) could not be started: \(Secret.mask("\(error)"))",
         hint: "is \(command.name) installed and on PATH?")
@@ -151,10 +150,11 @@ enum Runner {
   }
 
   /// Reads lines that end in LF, on a thread that may block. A line over 1 MiB is cut there.
-  private static func readLines(_ descriptor: FileDescriptor, _ line: @escaping @Sendable (String) -> Void) async {
+  private static func readLines(_ descriptor: FileDescriptor, of child: Child, _ line: @escaping @Sendable (String) -> Void) async
+  {
     await blocking {
       var rest: [UInt8] = []
-      readChunks(descriptor) { chunk in
+      readChunks(descriptor, of: child) { chunk in
         var slice = chunk[...]
         while let end = slice.firstIndex(of: 0x0A) {
           line(String(decoding: rest + slice[..<end], as: UTF8.self))
@@ -168,39 +168,31 @@ enum Runner {
   }
 
   /// Reads to the end and keeps the first `limit` bytes and one more, so that the caller can tell.
-  private static func readAll(_ descriptor: FileDescriptor, limit: Int) async -> [UInt8] {
+  private static func readAll(_ descriptor: FileDescriptor, of child: Child, limit: Int) async -> [UInt8] {
     await blocking {
       var all: [UInt8] = []
-      readChunks(descriptor) { if all.count <= limit { all += $0.prefix(limit + 1 - all.count) } }
+      readChunks(descriptor, of: child) { if all.count <= limit { all += $0.prefix(limit + 1 - all.count) } }
       return all
     }
   }
 
-  private static func readChunks(_ descriptor: FileDescriptor, _ body: ([UInt8]) -> Void) {
+  /// To the end, or until the child is gone and nothing comes any more: what it started may live on and hold the pipe, as ssh with
+  /// ControlPersist does behind an sftp repository.
+  private static func readChunks(_ descriptor: FileDescriptor, of child: Child, _ body: ([UInt8]) -> Void) {
     var buffer = [UInt8](repeating: 0, count: 1 << 16)
-    while let count = try? buffer.withUnsafeMutableBytes({ try descriptor.read(into: $0) }), count > 0 {
+    while true {
+      let isOver = child.isOver
+      var ready = pollfd(fd: descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+      if poll(&ready, 1, 500) == 0 {
+        if isOver { break }
+        continue
+      }
+      guard let count = try? buffer.withUnsafeMutableBytes({ try descriptor.read(into: $0) }), count > 0 else { break }
       body(Array(buffer[..<count]))
     }
     try? descriptor.close()
   }
 }
-
-/// Runs blocking work on a thread outside Swift's small pool, which two blocked calls would exhaust on two cores.
-func blocking<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
-  try await withCheckedThrowingContinuation { continuation in
-    blockingQueue().async { continuation.resume(with: Result { try body() }) }
-  }
-}
-
-func blocking<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T {
-  await withCheckedContinuation { continuation in
-    blockingQueue().async { continuation.resume(returning: body()) }
-  }
-}
-
-/// A queue of its own has its thread at once. The global queue gets one more thread a second while the others block, so
-/// that 16 children ending at the same time were noticed half a minute late (measured).
-private func blockingQueue() -> DispatchQueue { DispatchQueue(label: "blocking") }
 
 /// What a child reads.
 enum Input: Sendable {
@@ -214,85 +206,13 @@ enum Input: Sendable {
     case .descriptor(let descriptor): return descriptor
     case .bytes(let bytes):
       let pipe = try FileDescriptor.pipe(options: .closeOnExec)
+      // A child may end before it has read: that is its ending's to tell, not this process's end. Children get the default again.
+      signal(SIGPIPE, SIG_IGN)
       blockingQueue().async {
         _ = try? pipe.writeEnd.writeAll(bytes)
         try? pipe.writeEnd.close()
       }
       return pipe.readEnd
-    }
-  }
-}
-
-/// Notices a transfer that stands still, and a repository that never answered. restic itself retries for 15 minutes, also on
-/// a read-only disk (measured); one that had answered may take that long.
-final class Watch: Sendable {
-  private struct State {
-    var last = ContinuousClock().now
-    var moved = false
-    var trouble: ContinuousClock.Instant?
-  }
-  private let limit: Duration?
-  private let patience: Duration
-  private let state = Mutex(State())
-
-  /// `limit`: without progress at all; nil where none is reported. `patience`: failing before any progress.
-  init(limit: Duration?, patience: Duration) { (self.limit, self.patience) = (limit, patience) }
-
-  /// Progress.
-  func touch() { state.withLock { $0 = State(moved: true) } }
-
-  /// A child says that it failed and tries again.
-  func fail() { state.withLock { $0.trouble = $0.trouble ?? ContinuousClock().now } }
-
-  /// Why the child should be stopped now.
-  var verdict: Outcome.Stop? {
-    let now = ContinuousClock().now
-    return state.withLock { state in
-      if !state.moved, let since = state.trouble, now - since > patience { return .deadline }
-      if let limit, now - state.last > limit { return .stalled }
-      return nil
-    }
-  }
-}
-
-/// A child's process id while it may be signalled. Never signals an id that has been collected.
-private final class Child: Sendable {
-  private struct State {
-    var id: pid_t?
-    var stopping = false
-    var reason: Outcome.Stop?
-  }
-  private let state = Mutex(State())
-
-  var reason: Outcome.Stop? { state.withLock { $0.reason } }
-
-  func started(_ id: pid_t) {
-    let stopNow = state.withLock {
-      $0.id = id
-      return $0.stopping
-    }
-    if stopNow { signal() }
-  }
-
-  func ended() {
-    state.withLock { $0.id = nil }
-  }
-
-  func stop(because reason: Outcome.Stop?) {
-    let first = state.withLock { state in
-      if state.stopping { return false }
-      state.stopping = true
-      state.reason = reason
-      return true
-    }
-    if first { signal() }
-  }
-
-  private func signal() {
-    state.withLock { if let id = $0.id { kill(id, SIGTERM) } }
-    blockingQueue().asyncAfter(deadline: .now() + .seconds(Int(Runner.grace.components.seconds))) { [self] in
-      // The whole group: a dump that hangs would otherwise outlive restic.
-      state.withLock { if let id = $0.id { kill(-id, SIGKILL) } }
     }
   }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import SystemPackage
 
 /// Reads variables from an environment and collects what is wrong with them.
@@ -10,9 +11,11 @@ struct Environment {
 
   init(_ variables: [String: String]) { self.variables = variables }
 
-  /// Once each, however often a variable is read.
+  /// Once each, however often a variable is read. A value may be anything: what is shown of it is short and harmless to a terminal.
   mutating func report(_ fact: String, hint: String) {
-    let problem = Problem(fact, hint: hint)
+    let scalars = fact.unicodeScalars
+    let shown = printable(String(scalars.prefix(400))) + (scalars.count > 400 ? "…" : "")
+    let problem = Problem(shown, hint: hint)
     if !problems.contains(problem) { problems.append(problem) }
   }
 
@@ -20,6 +23,12 @@ struct Environment {
   /// missing or empty.
   mutating func text(_ name: String, optional: Bool = false) -> String? {
     let direct = variables[name].flatMap { $0.isEmpty ? nil : $0 }
+    // Foundation puts U+FFFD in place of bytes that are not UTF-8 (measured): a repository made with that password would not open with
+    // the one that was set.
+    if let direct, direct.unicodeScalars.contains("\u{FFFD}") {
+      report("\(name) is not UTF-8 text", hint: "write the value in UTF-8")
+      return nil
+    }
     let fileName = name + "_FILE"
     // AWS_SHARED_CREDENTIALS_FILE and its like are variables of their own, not NAME_FILE of something.
     let path = Variable.spelt.contains(fileName) ? nil : variables[fileName].flatMap { $0.isEmpty ? nil : $0 }
@@ -29,8 +38,18 @@ struct Environment {
       return direct
     }
     do {
-      guard var value = String(validating: try Self.read(path), as: UTF8.self) else {
+      let bytes = try Self.read(path)
+      // Linux lets no variable of a child be over 128 KiB.
+      if bytes.count > Self.longest {
+        report("\(fileName): \(path) holds more than \(Self.longest >> 10) KiB", hint: "is it the right file?")
+        return nil
+      }
+      guard var value = String(validating: bytes, as: UTF8.self) else {
         report("\(fileName): \(path) is not UTF-8 text", hint: "write the value in UTF-8")
+        return nil
+      }
+      if value.utf8.contains(0) {
+        report("\(fileName): \(path) holds a NUL byte, which no program takes", hint: "write the value as text")
         return nil
       }
       while value.last?.isNewline == true { value.removeLast() }
@@ -98,13 +117,17 @@ struct Environment {
     }
   }
 
-  /// At most 1 MiB: a password or name that is longer is the wrong file.
+  static let longest = 64 << 10
+
+  /// One byte more than the longest value at most. A pipe whose writer does not come is given up after 5 s.
   private static func read(_ path: String) throws -> [UInt8] {
-    let file = try FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec)
+    let file = try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
     return try file.closeAfter {
-      var bytes = [UInt8](repeating: 0, count: 1 << 20)
+      var bytes = [UInt8](repeating: 0, count: longest + 1)
       var filled = 0
       while filled < bytes.count {
+        var ready = pollfd(fd: file.rawValue, events: Int16(POLLIN), revents: 0)
+        if poll(&ready, 1, 5000) == 0 { throw Errno.timedOut }
         let count = try bytes.withUnsafeMutableBytes { try file.read(into: .init(rebasing: $0[filled...])) }
         if count == 0 { break }
         filled += count

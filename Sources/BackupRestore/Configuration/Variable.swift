@@ -20,6 +20,7 @@ public struct Variable: Sendable {
     Variable("CERTIFICATE_FILE", "", "CA certificate of the repository server (PEM); empty means none"),
     Variable("COPY_RESTIC_REPOSITORY", "", "base of the second repository"),
     Variable("COPY_RESTIC_PASSWORD", "", "password of the second repository", secret: true),
+    Variable("COPY_RESTIC_NEW_PASSWORD", "", "its next password, for rotation", secret: true),
     Variable("FILES_DIRECTORY", "/var/jira", "directory whose files are saved"),
     Variable("FILES_PATHS", "all", "entries below FILES_DIRECTORY, comma-separated"),
     Variable("FILES_OWNER", "as saved", "uid:gid given to restored files"),
@@ -32,6 +33,12 @@ public struct Variable: Sendable {
     Variable("POSTGRES_PORT", "5432", "its port, where POSTGRES_HOST names none"),
     Variable("POSTGRES_MAINTENANCE_DB", "postgres", "database for locks and for renaming the others"),
     Variable("POSTGRES_FREE_BYTES", "", "free space on the server in bytes; a restore that needs more is refused"),
+    Variable("DRILL_POSTGRES_HOST", "", "host:port of another server for drills; absent: the one that is backed up"),
+    Variable("DRILL_POSTGRES_PORT", "5432", "its port, where DRILL_POSTGRES_HOST names none"),
+    Variable("DRILL_POSTGRES_USER", "", "role to connect to it as"),
+    Variable("DRILL_POSTGRES_PASSWORD", "", "its password", secret: true),
+    Variable("DRILL_POSTGRES_MAINTENANCE_DB", "postgres", "its database for locks"),
+    Variable("DRILL_POSTGRES_FREE_BYTES", "", "its free space in bytes; a drill that needs more is refused"),
     Variable("TMPDIR_BYTES", "", "room in TMPDIR in bytes, where its volume is limited to less than its file system has free"),
     Variable("RESTIC_DAYS_TO_KEEP", "30", "every set of this many days is kept"),
     Variable("RESTIC_WEEKS_TO_KEEP", "0", "one set a week is kept for this many weeks"),
@@ -39,18 +46,20 @@ public struct Variable: Sendable {
     Variable("RESTIC_YEARS_TO_KEEP", "0", "one set a year is kept for this many years"),
     Variable("RESTIC_KEEP_LAST", "1", "the newest sets are kept, however old"),
     Variable("QUIESCE_DEPLOYMENTS", "", "deployments to scale to 0 meanwhile, comma-separated"),
+    Variable("QUIESCE_TIMEOUT", "300", "seconds until their pods must have ended"),
+    Variable("CHECK_DAYS", "28", "backup --check, run every day, reads everything within this many days"),
     Variable("LOCK_WAIT", "600", "seconds to wait for a lock that another run or session holds"),
     Variable("CONNECT_TIMEOUT", "120", "seconds until a repository or database must have answered"),
     Variable("STALL_TIMEOUT", "1800", "seconds a transfer may stand still before it is stopped"),
     Variable("LOG_FORMAT", "text", "text or json"),
-    Variable("METRICS_PUSHGATEWAY_URL", "", "Prometheus Pushgateway"),
-    Variable("PING_URL", "", "URL told of start, success and failure"),
+    Variable("METRICS_PUSHGATEWAY_URL", "", "Prometheus Pushgateway to push the run's numbers to"),
+    Variable("PING_URL", "", "URL told of start and exit code, as healthchecks.io takes it", secret: true),
   ]
 
   /// The table as `--help` shows it, one line a variable.
   public static var help: String {
     table.map { variable in
-      let name = variable.name + String(repeating: " ", count: 26 - variable.name.count)
+      let name = variable.name + String(repeating: " ", count: 31 - variable.name.count)
       return "  " + name + variable.meaning + (variable.standard.isEmpty ? "" : " (\(variable.standard))")
     }.joined(separator: "\n")
   }

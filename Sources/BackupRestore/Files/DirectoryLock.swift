@@ -2,11 +2,11 @@ import Glibc
 import SystemPackage
 
 /// flock(2) on FILES_DIRECTORY itself: works on a read-only mount, and ends with the process that holds it.
-struct DirectoryLock: Sendable {
-  private let descriptor: FileDescriptor
-
+enum DirectoryLock {
+  /// Holds it from now on: the descriptor is never closed.
+  ///
   /// - Throws: `Failure` 11 when another run holds it for longer than LOCK_WAIT.
-  static func take(_ directory: String, waits: Waits) async throws -> DirectoryLock {
+  static func take(_ directory: String, waits: Waits) async throws {
     let descriptor = try FileDescriptor.open(FilePath(directory), .readOnly, options: [.closeOnExec, .directory])
     let deadline = ContinuousClock().now + waits.lock
     var told = false
@@ -14,13 +14,12 @@ struct DirectoryLock: Sendable {
       guard errno == EWOULDBLOCK || errno == EINTR else { throw FileError("flock", directory) }
       if ContinuousClock().now >= deadline {
         throw Failure(
-          .locked, "\(directory) is being backed up or restored by another run",
+          .locked, "\(directory) is in use by another run",
           hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
       }
       if !told { log.info("\(directory) is locked by another run: waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)") }
       told = true
       try await Task.sleep(for: .milliseconds(500))
     }
-    return DirectoryLock(descriptor: descriptor)
   }
 }

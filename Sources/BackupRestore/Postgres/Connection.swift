@@ -31,7 +31,8 @@ actor Connection {
     self.database = database
     var options = [
       "host": settings.host, "port": String(settings.port), "dbname": database, "user": settings.user,
-      "application_name": "backup-restore", "client_encoding": "UTF8", "fallback_application_name": "backup-restore",
+      "application_name": "backup-restore \(Program.name)", "client_encoding": "UTF8",
+      "fallback_application_name": "backup-restore",
       "connect_timeout": String(max(2, min(30, waits.connect.components.seconds))),
       // A node that is lost frees its advisory lock within about a minute.
       "keepalives": "1", "keepalives_idle": "20", "keepalives_interval": "10", "keepalives_count": "3",

@@ -21,21 +21,26 @@ struct Server: Sendable {
       return try await Connection(settings, database: database, waits: waits)
     } catch let error as ConnectionError {
       throw Failure(
-        .refused, "database \(database) on \(settings.host):\(settings.port): \(error.message)", hint: hint(error.message))
+        .refused, "database \(database) on \(settings.host):\(settings.port): \(error.message)",
+        hint: hint(error.message, settings.prefix))
     }
   }
 
   func open(_ database: String) async throws -> Connection { try await Self.open(settings, database, waits) }
 
-  private static func hint(_ message: String) -> String {
+  private static func hint(_ message: String, _ prefix: String) -> String {
     if message.contains("authentication failed") || message.contains("no password supplied") {
-      return "check POSTGRES_USER and POSTGRES_PASSWORD"
+      return "check \(prefix)POSTGRES_USER and \(prefix)POSTGRES_PASSWORD"
     }
-    if message.contains("does not exist") { return "check POSTGRES_DB, POSTGRES_MAINTENANCE_DB and POSTGRES_USER" }
+    if message.contains("does not exist") {
+      return "check POSTGRES_DB, \(prefix)POSTGRES_MAINTENANCE_DB and \(prefix)POSTGRES_USER"
+    }
     if message.contains("permission denied") || message.contains("pg_hba.conf") {
-      return "let POSTGRES_USER connect to it (GRANT CONNECT, pg_hba.conf)"
+      return "let \(prefix)POSTGRES_USER connect to it (GRANT CONNECT, pg_hba.conf)"
     }
-    return "check POSTGRES_HOST, POSTGRES_SERVICE and POSTGRES_PORT, and that the server is up"
+    let address =
+      prefix.isEmpty ? "POSTGRES_HOST, POSTGRES_SERVICE and POSTGRES_PORT" : "\(prefix)POSTGRES_HOST and \(prefix)POSTGRES_PORT"
+    return "check \(address), and that the server is up"
   }
 
   func databases() async throws -> Set<String> {
@@ -45,15 +50,15 @@ struct Server: Sendable {
   // MARK: The lock
 
   /// One advisory lock a database name, in the maintenance database: advisory locks are per database.
-  func lock(_ names: [String]) async throws {
-    let deadline = ContinuousClock().now + waits.lock
+  func lock(_ names: [String], wait: Duration? = nil) async throws {
+    let deadline = ContinuousClock().now + (wait ?? waits.lock)
     var told = false
     for name in names.sorted() {
       while try await !session.isTrue("SELECT pg_catalog.pg_try_advisory_lock(\(Self.key(name)))") {
         let holder = try await holder(name) ?? "another session"
         if ContinuousClock().now >= deadline {
           throw Failure(
-            .locked, "database \(name) is being backed up or restored by \(holder)",
+            .locked, "database \(name) is in use by \(holder)",
             hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
         }
         if !told {
@@ -65,12 +70,13 @@ struct Server: Sendable {
     }
   }
 
-  /// Who holds the lock: process, address and since when.
+  /// Who holds the lock: program, address and since when.
   func holder(_ name: String) async throws -> String? {
     try await session.value(
       """
-      SELECT format('process %s from %s since %s', a.pid, coalesce(host(a.client_addr), 'this machine'),
-        to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'))
+      SELECT format('%s from %s since %s (PostgreSQL session %s)', replace(a.application_name, 'backup-restore ', ''),
+        coalesce(host(a.client_addr), 'this machine'),
+        to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), a.pid)
       FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
       JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
       WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.pid <> pg_catalog.pg_backend_pid()
@@ -121,5 +127,34 @@ struct Server: Sendable {
           hint: "nothing was changed; end the sessions that are in the way and run it again")
       }
     }
+  }
+}
+
+extension Server {
+  func drop(_ name: String) async throws {
+    // An interrupted DROP leaves a database that can only be dropped: altering it ends the session (measured, 15.18).
+    let isWhole = "SELECT datconnlimit <> -2 FROM pg_catalog.pg_database WHERE datname = $1"
+    if try await session.isTrue(isWhole, [name]) {
+      try await session.execute("ALTER DATABASE \(SQL.identifier(name)) IS_TEMPLATE false")
+    }
+    try await session.execute("DROP DATABASE IF EXISTS \(SQL.identifier(name)) WITH (FORCE)")
+  }
+
+  /// This session, or where it broke a new one with the same locks.
+  func answering() async throws -> Server {
+    if (try? await session.query("SELECT")) != nil { return self }
+    let other = try await reconnected()
+    try await other.lock(settings.names, wait: .zero)
+    return other
+  }
+
+  /// The same server through a new session, for a question after the old one broke.
+  func reconnected() async throws -> Server {
+    var last: any Error = CancellationError()
+    for _ in 0..<10 {
+      do { return try await Server.connect(settings, waits) } catch { last = error }
+      try await Task.sleep(for: .seconds(1))
+    }
+    throw last
   }
 }

@@ -13,6 +13,8 @@ public struct Problem: Equatable, Sendable {
 public struct Failure: Error, Equatable, Sendable {
   public let status: ExitStatus
   public let problems: [Problem]
+  /// Packs of a repository that could not be read, where that is the reason.
+  var packs: Set<String> = []
 
   public init(_ status: ExitStatus, _ problems: [Problem]) {
     self.status = status

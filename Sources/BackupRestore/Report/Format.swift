@@ -25,6 +25,9 @@ enum Format {
     return (number < 0 ? "-" : "") + digits
   }
 
+  /// 1 → `1 file`, 2000 → `2,000 files`.
+  static func count(_ number: Int, _ one: String, _ many: String) -> String { "\(count(number)) \(number == 1 ? one : many)" }
+
   /// 3725 s → `1 h 2 min`; 12.3 s → `12 s`; 0.4 s → `0.4 s`.
   static func duration(_ seconds: Double) -> String {
     switch seconds {
@@ -67,9 +70,12 @@ struct TextTable {
 }
 
 /// The text with control characters shown as `\u{…}`: a name from a repository must not move a terminal's cursor.
-func printable(_ text: String) -> String {
+func printable(_ text: String) -> String { printable(text, keeping: nil) }
+
+/// `kept` stays: what is shown as a whole has lines.
+func printable(_ text: String, keeping kept: Unicode.Scalar?) -> String {
   // Cc holds C1 as well: U+009B starts a control sequence just as ESC [ does.
-  let isControl = { (scalar: Unicode.Scalar) in scalar.properties.generalCategory == .control }
+  let isControl = { (scalar: Unicode.Scalar) in scalar.properties.generalCategory == .control && scalar != kept }
   return text.unicodeScalars.contains(where: isControl)
     ? text.unicodeScalars.map { isControl($0) ? $0.escaped(asASCII: true) : String($0) }.joined() : text
 }

@@ -8,6 +8,21 @@ import Synchronization
 public enum Program {
   public static let version = "0.1.0"
 
+  /// init, backup or restore.
+  static let name = commandLine.first?.split(separator: "/").last.map(String.init) ?? ""
+
+  /// What follows the program's name.
+  public static let arguments = Array(commandLine.dropFirst())
+
+  /// As the kernel has it. Swift 6.3 looks for it on the stack beside the environment and finds nothing where a preloaded library
+  /// has changed that (measured with libfaketime): a `restore --list` would be a `restore`.
+  private static let commandLine: [String] = {
+    guard let bytes = FileManager.default.contents(atPath: "/proc/self/cmdline"), !bytes.isEmpty else {
+      return CommandLine.arguments
+    }
+    return bytes.dropLast().split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+  }()
+
   public static let help = """
     CONFIGURATION (environment; each NAME also as NAME_FILE)
     \(Variable.help)
@@ -20,17 +35,25 @@ public enum Program {
 
   /// Runs `body` with the configuration of `environment` and ends with the status it returns.
   ///
+  /// `reporting`: as what it is told to PING_URL and METRICS_PUSHGATEWAY_URL.
+  ///
   /// SIGTERM and SIGINT cancel it: children are ended in order, what it staged is removed. SIGHUP and SIGPIPE are
   /// ignored, because a lost `kubectl exec` must not end a restore.
   public static func run(
-    _ environment: [String: String] = ProcessInfo.processInfo.environment,
+    _ environment: [String: String] = ProcessInfo.processInfo.environment, reporting run: Reporter.Run? = nil,
     _ body: @escaping @Sendable (Context) async throws -> ExitStatus
   ) async throws {
-    Screen.bootstrap(.text)
+    var reported = Environment(environment)
+    Screen.bootstrap(ReportingSettings(&reported).format)
     signal(SIGHUP, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
     umask(0o077)
-    let running = Task { try await body(try await Context(environment)) }
+    let begin = ContinuousClock().now
+    let reporter = run.map { Reporter($0, environment) }
+    // Beside the run: a health check that does not answer holds up nothing.
+    let starting = Task { await reporter?.started() }
+    let numbers = Locked(RunNumbers())
+    let running = Task { try await body(try await Context(environment, numbers)) }
     let received = Mutex<Int32>(0)
     let sources = onStop { number in
       received.withLock { $0 = number }
@@ -39,7 +62,11 @@ public enum Program {
     }
     let result = await running.result
     for source in sources { source.cancel() }
-    let status = conclude(result, signal: received.withLock { $0 })
+    let number = received.withLock { $0 }
+    let status = conclude(result, signal: number)
+    if number == 0 { await starting.value }
+    await reporter?.ended(
+      status, numbers.value, seconds: begin.duration(to: .now).inSeconds, said: Screen.shared.said, hurried: number != 0)
     Pod.writeTerminationMessage("exit code \(status.rawValue): \(status.meaning)\n" + Screen.shared.said)
     if status != .done { throw ExitCode(status.rawValue) }
   }
@@ -61,8 +88,16 @@ public enum Program {
     case .failure(let error):
       if number != 0 {
         log.error(
-          "stopped by \(number == SIGINT ? "SIGINT" : "SIGTERM")\n  hint: restore --status shows whether anything is unfinished")
+          "stopped by \(number == SIGINT ? "SIGINT" : "SIGTERM")\n  hint: run it again, which goes on or begins anew; restore --status shows whether a restore is unfinished"
+        )
         return number == SIGINT ? .interrupted : .terminated
+      }
+      // A server that crashes, or is shut down, or has no room, ends whatever was being asked.
+      if error is ConnectionError || error is DatabaseError {
+        log.error(
+          "the database server failed: \(error)\n  hint: look at its log, then run it again; restore --status shows whether a restore is unfinished"
+        )
+        return .sourceFailed
       }
       guard let failure = error as? Failure else {
         log.error("\(printable(String(describing: error)))\n  hint: this was not foreseen; report it with the lines above")

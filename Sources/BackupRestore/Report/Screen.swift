@@ -7,6 +7,14 @@ import Synchronization
 /// The run's log: facts for the operator, through the screen so that progress lines stay below them.
 let log = Logger(label: "backup-restore")
 
+extension Logger {
+  /// Each problem of an error on a line of its own, behind what it means.
+  func error(_ what: String, _ error: any Error) {
+    let problems = (error as? Failure)?.problems ?? [Problem("\(error)", hint: "run it again")]
+    for problem in problems { self.error("\(what): \(problem.fact)\n  hint: \(problem.hint)") }
+  }
+}
+
 /// The one writer to standard error. On a terminal it keeps a line of progress per part at the bottom, updated in place;
 /// elsewhere it prints plain lines and, each minute, where every part stands.
 final class Screen: Sendable {
@@ -29,27 +37,29 @@ final class Screen: Sendable {
     LoggingSystem.bootstrap { _ in ScreenLog() }
   }
 
-  func use(_ format: ReportingSettings.Format) { state.withLock { $0.format = format } }
-
   /// One line of log.
   func write(_ level: Logger.Level, _ message: String) {
+    let message = printable(message, keeping: "\n")
     state.withLock { state in
       clear(&state)
       emit(line(level, message, state.format, plain: !isTerminal))
       draw(&state)
       if level >= .warning { remember("\(level): \(message)", &state) }
-      tellPod(line(level, message, state.format, plain: true))
+      tellPod(line(level, message, state.format, plain: true), state.format)
     }
   }
 
   /// A result, for standard output.
   func result(_ text: String) {
+    let text = printable(text, keeping: "\n")
     state.withLock { state in
       clear(&state)
-      send(text + "\n", to: STDOUT_FILENO)
+      // Among JSON a table is JSON too: whatever collects these lines reads one object a line.
+      let line = state.format == .json ? line(.info, text, .json, plain: true) : text
+      send(line + "\n", to: STDOUT_FILENO)
       draw(&state)
       remember(text, &state)
-      tellPod(text)
+      tellPod(line, state.format)
     }
   }
 
@@ -60,13 +70,15 @@ final class Screen: Sendable {
     state.said = String((state.said + text + "\n").suffix(Pod.longestMessage))
   }
 
-  private func tellPod(_ text: String) {
+  private func tellPod(_ text: String, _ format: ReportingSettings.Format) {
     guard let log = Pod.log?.rawValue else { return }
-    send("[\(getpid())] " + text.replacing("\n", with: "\n[\(getpid())] ") + "\n", to: log)
+    let process = format == .json ? "" : "[\(getpid())] "
+    send(process + text.replacing("\n", with: "\n" + process) + "\n", to: log)
   }
 
   /// Sets a part's progress line.
   func progress(_ part: String, _ line: String) {
+    let part = printable(part)
     state.withLock { state in
       if let index = state.parts.firstIndex(where: { $0.name == part }) {
         state.parts[index].line = line
@@ -89,6 +101,7 @@ final class Screen: Sendable {
 
   /// Removes a part's progress line.
   func finish(_ part: String) {
+    let part = printable(part)
     state.withLock { state in
       clear(&state)
       state.parts.removeAll { $0.name == part }
@@ -137,10 +150,12 @@ final class Screen: Sendable {
         let time: String
         let level: String
         let message: String
+        /// Several runs write into the log of the pod that waits.
+        let process: Int32
       }
       let encoder = JSONEncoder()
       encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      let json = try? encoder.encode(Line(time: Format.time(Date()), level: level.rawValue, message: message))
+      let json = try? encoder.encode(Line(time: Format.time(Date()), level: level.rawValue, message: message, process: getpid()))
       return json.map { String(decoding: $0, as: UTF8.self) } ?? message
     case .text:
       let prefix = plain ? Format.time(Date()) + " " : ""

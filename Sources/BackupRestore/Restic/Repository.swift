@@ -28,11 +28,14 @@ struct Repository: Sendable {
     var environment = base.merging(settings.backend) { $1 }
     environment.merge(settings.credentials.mapValues { $0.reveal() }) { $1 }
     environment["RESTIC_REPOSITORY"] = Self.location(settings.base.reveal(), name)
-    environment["RESTIC_PASSWORD"] = settings.password.reveal()
+    environment["RESTIC_PASSWORD"] = password.reveal()
     environment["RESTIC_PROGRESS_FPS"] = "2"
     if let certificate = settings.certificateFile { environment["RESTIC_CACERT"] = certificate }
     return Command("restic", ["--json"] + arguments, environment: environment, directory: directory)
   }
+
+  /// The one that opens it, as far as this run knows.
+  var password: Secret { Self.rotated.value.contains(shown) ? settings.newPassword ?? settings.password : settings.password }
 
   /// Below the base. Backends written `scheme:bucket:path` need the second colon where the base is the bucket alone.
   static func location(_ base: String, _ name: Name) -> String {
@@ -49,7 +52,7 @@ struct Repository: Sendable {
   }
 
   /// Its name, for tables and lists of results.
-  var title: String { name == .base ? "the base" : name.rawValue }
+  var title: String { (settings.prefix.isEmpty ? "" : "copy of ") + (name == .base ? "the base" : name.rawValue) }
 
   /// Where it lies, for messages.
   var shown: String { Self.location(settings.shown, name) }
@@ -67,10 +70,10 @@ struct Repository: Sendable {
     _ = try await run(["init"], output: .document(limit: 1 << 20), deadline: waits.connect)
   }
 
-  /// Saves and returns the snapshot's id and sizes. `input` is read by `--files-from-raw -`.
+  /// Saves and returns the snapshot's id and sizes.
   func backup(
-    _ arguments: [String], tags: [String], directory: String? = nil, input: Input = .none, extra: [String: String] = [:],
-    part: String, expected: Int? = nil, tolerateUnreadable: Bool = false
+    _ arguments: [String], tags: [String], directory: String? = nil, extra: [String: String] = [:], part: String,
+    expected: Int? = nil, tolerateUnreadable: Bool = false
   ) async throws -> Saved {
     let watch = watch()
     let meter = Meter(part, watch: watch)
@@ -78,7 +81,7 @@ struct Repository: Sendable {
     let summary = Mutex<ResticMessage?>(nil)
     let options = ["backup", "--host", settings.host] + tags.flatMap { ["--tag", $0] }
     let result = try await run(
-      options + arguments, directory: directory, extra: extra, input: input,
+      options + arguments, directory: directory, extra: extra,
       output: .lines { line in
         guard let message = ResticMessage(line: line) else { return }
         switch message.message_type {
@@ -86,7 +89,9 @@ struct Repository: Sendable {
         case "summary": summary.withLock { $0 = message }
         default: break
         }
-      }, watch: watch, accept: tolerateUnreadable ? [0, 3] : [0])
+      }, watch: watch, accept: [0, 3])
+    let isComplete = result.ending == .exited(0) || result.onlyVanished
+    if !isComplete, !tolerateUnreadable { throw failure("backup", result) }
     guard let message = summary.withLock({ $0 }), let id = message.snapshot_id else {
       throw Failure(
         .repositoryFailed, "restic reported no snapshot in \(shown)",
@@ -94,7 +99,7 @@ struct Repository: Sendable {
     }
     return Saved(
       snapshot: id, bytes: message.total_bytes_processed ?? 0, added: message.data_added_packed ?? 0,
-      complete: result.ending == .exited(0), unreadable: result.items)
+      complete: isComplete, unreadable: result.items)
   }
 
   /// What retention would forget among the snapshots with `tag` of this host. Changes nothing, takes no lock.
@@ -106,10 +111,12 @@ struct Repository: Sendable {
     return try decode([ForgetGroup].self, result.document, of: "forget").flatMap { $0.remove ?? [] }
   }
 
-  /// Forgets these snapshots and removes data that nothing needs any more.
-  func forget(_ ids: [String]) async throws {
-    _ = try await run(["forget", "--prune"] + ids, output: .document(limit: 64 << 20))
+  /// Forgets these snapshots; pruning removes the data that nothing needs any more, too.
+  func forget(_ ids: [String], prune: Bool) async throws {
+    _ = try await run(["forget"] + (prune ? ["--prune"] : []) + ids, output: .document(limit: 64 << 20))
   }
+
+  func prune() async throws { _ = try await run(["prune"], output: .document(limit: 64 << 20)) }
 
   /// A small file of a snapshot, into memory.
   func read(_ path: String, of snapshot: String, limit: Int) async throws -> [UInt8] {
@@ -126,6 +133,15 @@ struct Repository: Sendable {
     _ = try await run(
       ["ls", "--no-lock", snapshot], output: .lines { if let node = Node(line: $0) { body(node) } },
       watch: watch())
+  }
+
+  /// What a snapshot's tree holds.
+  func evidence(of snapshot: String) async throws -> FilesEvidence {
+    let evidence = Locked(FilesEvidence())
+    try await list(snapshot) { node in
+      evidence.change { $0.count(node.type ?? "", size: node.size ?? 0, user: node.uid ?? 0, group: node.gid ?? 0) }
+    }
+    return evidence.value
   }
 
   // MARK: Running
@@ -148,13 +164,24 @@ struct Repository: Sendable {
   struct Result: Sendable {
     let ending: Ending
     let document: [UInt8]
-    /// The files that error messages named.
-    let items: [String]
-    let errors: [String]
+    /// The files that could not be read.
+    var items: [String] = []
+    var errors: [String] = []
+    /// All that was not read had been deleted meanwhile.
+    var onlyVanished = false
+
+    /// restic lists the keys, then reads each; one that was removed in between (`key passwd`) ends it with 1 (measured, 0.19), not with
+    /// 12 or by trying the next.
+    var keyVanished: Bool {
+      ending == .exited(1)
+        && errors.contains { line in
+          line.hasPrefix("Load(<key/") && ["no such file", "404", "does not exist"].contains { line.contains($0) }
+        }
+    }
   }
 
-  /// Runs restic. A repository locked by another is waited for: stale locks are removed first (restic removes only
-  /// those it can prove dead), then restic itself retries until LOCK_WAIT.
+  /// Runs restic. A repository locked by another is waited for until LOCK_WAIT by restic itself; stale locks are removed before and at
+  /// times meanwhile (restic removes only those it can prove dead).
   ///
   /// - Throws: `Failure` by restic's exit code where it is not in `accept`.
   func run(
@@ -164,96 +191,56 @@ struct Repository: Sendable {
     let watch = watch ?? Watch(limit: nil, patience: waits.connect)
     var (result, stopped) = try await attempt(
       command(arguments, directory: directory), extra, input, output, deadline, watch)
-    if stopped == nil, result.ending == .exited(11), waits.lock > .zero, case .none = input, !output.isDescriptor {
+    if stopped == nil, result.ending == .exited(12), let next = settings.newPassword, !output.isDescriptor,
+      !Self.rotated.value.contains(shown)
+    {
+      let result = try await with(password: next).run(
+        arguments, directory: directory, extra: extra, input: input, output: output, deadline: deadline, watch: watch,
+        accept: accept)
+      Self.rotated.change { $0.insert(shown) }
+      log.warning(
+        "\(shown) does not open with \(settings.prefix)RESTIC_PASSWORD, but with \(settings.prefix)RESTIC_NEW_PASSWORD\n  hint: put that where \(settings.prefix)RESTIC_PASSWORD comes from"
+      )
+      return result
+    }
+    if stopped == nil, result.ending == .exited(11), waits.lock > .zero, !output.isDescriptor {
       log.warning("\(shown) is locked: \(result.errors.last ?? "by another run"); waiting up to LOCK_WAIT")
-      _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
-      let retry = ["--retry-lock", "\(waits.lock.components.seconds)s"]
-      let patient = Array(arguments[..<1] + retry + arguments[1...])
-      (result, stopped) = try await attempt(command(patient, directory: directory), extra, input, output, nil, watch)
+      let end = ContinuousClock().now + waits.lock
+      var wait = Duration.seconds(5)
+      repeat {
+        // Again each time: who holds the lock may die while it is waited for, as a restic whose toolkit was killed, and leave it.
+        _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
+        let seconds = min(wait, ContinuousClock().now.duration(to: end)).components.seconds + 1
+        let patient = Array(arguments[..<1] + ["--retry-lock", "\(seconds)s"] + arguments[1...])
+        (result, stopped) = try await attempt(command(patient, directory: directory), extra, input, output, nil, watch)
+        wait = min(wait * 2, .seconds(60))
+      } while stopped == nil && result.ending == .exited(11) && ContinuousClock().now < end
     }
     if let stopped { throw failure(stopped, arguments[0], result) }
     if case .exited(let code) = result.ending, accept.contains(code) { return result }
     throw failure(arguments[0], result)
   }
 
+  /// Repositories that have been rotated, while the Secret with the password has not reached this pod: it reaches pods late.
+  private static let rotated = Locked<Set<String>>([])
+
   private func attempt(
     _ command: Command, _ extra: [String: String], _ input: Input, _ output: Output, _ deadline: Duration?,
-    _ watch: Watch?
+    _ watch: Watch?, again: Bool = true
   ) async throws -> (Result, Outcome.Stop?) {
     var command = command
     command.environment.merge(extra) { $1 }
     let heard = ResticErrors(watch: watch)
     let outcome = try await Runner.run(
       command, input: input, output: output, deadline: deadline, watch: watch, errors: heard.take)
-    let (items, errors) = heard.all
-    return (Result(ending: outcome.ending, document: outcome.document, items: items, errors: errors), outcome.stopped)
-  }
-
-  /// restic's exit codes, as it documents them; unknown ones are failures.
-  func failure(_ verb: String, _ result: Result) -> Failure {
-    let said = result.errors.last.map { ": " + $0 } ?? ""
-    switch result.ending {
-    case .exited(10):
-      return Failure(
-        .repositoryMissing, "no repository at \(shown)",
-        hint: "run init; if it existed, check RESTIC_REPOSITORY and that its volume is mounted")
-    case .exited(3) where verb == "forget" && result.errors.contains { $0.contains("403 Forbidden") }:
-      return Failure(
-        .repositoryFailed, "\(shown) answered 403 Forbidden to forget",
-        hint: "an append-only server forgets by itself; otherwise look at its access rights")
-    case .exited(11):
-      return Failure(
-        .locked, "\(shown) is locked by another run\(said)",
-        hint: "wait for it to end, raise LOCK_WAIT, or run restic unlock if it is known to be dead")
-    case .exited(12):
-      return Failure(
-        .wrongPassword, "\(shown): wrong repository password",
-        hint: "check RESTIC_PASSWORD or the file RESTIC_PASSWORD_FILE names")
-    case .exited(1) where result.errors.contains { $0.contains("command failed: ") || $0.contains("failed to start command") }:
-      let cause = result.errors.first { $0.contains("error: ") } ?? result.errors.last ?? ""
-      return Failure(
-        .sourceFailed, "the dump failed: \(cause)",
-        hint: "nothing was saved; mend what PostgreSQL names above and run it again")
-    case .exited(3) where result.errors.contains { $0.hasSuffix(": no data read") }:
-      return Failure(
-        .sourceFailed, "the dump is empty", hint: "run pg_dump by hand and look at what it prints; nothing was saved")
-    case .exited(3) where verb == "backup":
-      return Failure(
-        .sourceFailed, "\(result.items.count) files could not be read: \(result.items.prefix(5).joined(separator: ", "))",
-        hint: "make them readable, or set FILES_ALLOW_UNREADABLE=true to leave them out")
-    case .exited(1) where verb == "init" && result.errors.contains { $0.contains("404 Not Found") }:
-      return Failure(
-        .repositoryFailed, "restic init failed on \(shown)\(said)",
-        hint: "restic's own rest-server takes two levels of path and no more: RESTIC_REPOSITORY may name one below the host")
-    // restic 0.19 fails where it cannot create its cache (measured): a user without a home, a read-only root.
-    case .exited(1) where result.errors.contains { $0.contains("unable to open cache") }:
-      return Failure(
-        .refused, "restic cannot create its cache\(said)",
-        hint: "mount a writable directory for it and set RESTIC_CACHE_DIR to that")
-    default:
-      return Failure(
-        .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
-        hint: result.ending.hint("check that the repository can be reached and has room; the lines above are restic's own"))
+    let all = heard.all
+    let result = Result(
+      ending: outcome.ending, document: outcome.document, items: all.items, errors: all.errors,
+      onlyVanished: all.vanished > 0 && all.others == 0)
+    if again, outcome.stopped == nil, result.keyVanished, !output.isDescriptor {
+      return try await attempt(command, [:], input, output, deadline, watch, again: false)
     }
-  }
-
-  private func failure(_ stop: Outcome.Stop, _ verb: String, _ result: Result) -> Failure {
-    // The last word is restic's own about being stopped by us; what it kept trying is the cause.
-    let tried = result.errors.last { $0.contains(Self.retrying) }
-    let cause =
-      tried.flatMap { $0.firstRange(of: "s: ").map { range in String(tried![range.upperBound...]) } } ?? result.errors.last
-    let said = cause.map { ": " + $0 } ?? ""
-    switch stop {
-    case .deadline:
-      return Failure(
-        .repositoryFailed, "\(shown) did not answer within \(waits.connect.components.seconds) s\(said)",
-        hint:
-          "check RESTIC_REPOSITORY, CERTIFICATE_FILE, the network and that it can be written; CONNECT_TIMEOUT sets the deadline")
-    case .stalled:
-      return Failure(
-        .repositoryFailed, "restic \(verb) on \(shown) made no progress for \(waits.stall.components.seconds) s\(said)",
-        hint: "check the network and the room in the repository and TMPDIR; STALL_TIMEOUT sets the deadline")
-    }
+    return (result, outcome.stopped)
   }
 
   func decode<T: Decodable>(_ type: T.Type, _ document: [UInt8], of verb: String) throws -> T {
@@ -263,55 +250,6 @@ struct Repository: Sendable {
       throw Failure(
         .repositoryFailed, "restic \(verb) printed JSON that cannot be read: \(error)",
         hint: "is the restic on PATH 0.19 or newer?")
-    }
-  }
-}
-
-/// restic's standard error: JSON mixed with plain text. Plain lines are passed on; JSON becomes facts.
-final class ResticErrors: Sendable {
-  private let state = Mutex<(items: [String], errors: [String])>(([], []))
-  private let watch: Watch?
-
-  init(watch: Watch? = nil) { self.watch = watch }
-
-  /// What errors said. Kept short, however many there are: memory must not grow with the data.
-  var all: (items: [String], errors: [String]) { state.withLock { $0 } }
-
-  static let most = 1000
-
-  @Sendable func take(_ line: String) {
-    // Masked where it is remembered or logged, not here: a password that is also a JSON key would destroy the message.
-    // restic clears its status line with a carriage return before some messages.
-    let line = line.trimming(" \r")
-    // The second is restic's answer to a signal of ours.
-    guard !line.isEmpty, !line.hasPrefix("signal terminated received") else { return }
-    if line.contains(Repository.retrying) { watch?.fail() }
-    guard let message = ResticMessage(line: line) else {
-      // What the dump prints comes through restic, marked with the program restic started: env, which became pg_dump.
-      let dump = "subprocess env: "
-      let text = line.hasPrefix(dump) ? String(line.dropFirst(dump.count)) : "restic: " + line
-      log.info("\(Secret.mask(printable(text)))")
-      return remember(error: line.hasPrefix(dump) ? text : line)
-    }
-    switch message.message_type {
-    case "error":
-      log.warning("restic: \(Secret.mask(printable(message.error?.message ?? line)))")
-      remember(error: message.error?.message ?? line, item: message.item)
-    case "exit_error":
-      // Fatal: several lines; the first is the fact.
-      let text = message.message ?? line
-      let first = text.split(separator: "\n").first.map(String.init) ?? text
-      remember(error: first.replacing("Fatal: ", with: ""))
-    default: log.info("restic: \(Secret.mask(printable(line)))")
-    }
-  }
-
-  private func remember(error: String, item: String? = nil) {
-    let error = Secret.mask(error)
-    state.withLock { state in
-      if state.errors.count >= Self.most { state.errors.removeFirst() }
-      state.errors.append(printable(error))
-      if let item, !item.isEmpty, state.items.count < Self.most { state.items.append(printable(item)) }
     }
   }
 }

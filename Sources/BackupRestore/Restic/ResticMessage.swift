@@ -7,7 +7,15 @@ struct Snapshot: Decodable, Equatable, Sendable {
   let hostname: String?
   let paths: [String]?
   let tags: [String]?
+  /// The snapshot this one was made of, by `copy` here or there, or by `tag`.
+  var original: String? = nil
   let summary: Summary?
+
+  /// The same for every copy of a snapshot.
+  var identity: String { original ?? id }
+
+  /// Whether a record means it by this id.
+  func isCalled(_ name: String) -> Bool { id == name || original == name }
 
   struct Summary: Decodable, Equatable, Sendable {
     let total_bytes_processed: Int?
@@ -25,7 +33,9 @@ struct Snapshot: Decodable, Equatable, Sendable {
   var short: String { String(id.prefix(8)) }
 
   /// restic prints nanoseconds and the zone of the machine that made the snapshot; whole seconds are enough here.
-  var date: Date? {
+  var date: Date? { Self.date(time) }
+
+  static func date(_ time: String) -> Date? {
     guard let dot = time.firstIndex(of: "."), let zone = time[dot...].firstIndex(where: { "Z+-".contains($0) }) else {
       return try? Date(time, strategy: .iso8601)
     }
@@ -52,6 +62,9 @@ struct ResticMessage: Decodable, Sendable {
   // exit_error
   let code: Int32?
   let message: String?
+  // summary of check
+  let num_errors: Int?
+  let broken_packs: [String]?
 
   struct Message: Decodable, Sendable { let message: String }
 

@@ -4,6 +4,8 @@ struct DatabasePreflight: Sendable {
   let plan: Restore.Plan
   let live: Set<String>
   let options: Restore.Options
+  /// A drill on a server of its own.
+  let isElsewhere: Bool
 
   private var session: Connection { server.session }
   private var user: String { server.settings.user }
@@ -46,7 +48,7 @@ struct DatabasePreflight: Sendable {
     return plan.databases.flatMap(\.part.roles).filter { seen.insert($0.name).inserted }
   }
 
-  private func missing() async throws -> [RoleUse] {
+  func missing() async throws -> [RoleUse] {
     let present = Set(try await session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! })
     return uses.filter { !present.contains($0.name) }
   }
@@ -85,7 +87,7 @@ struct DatabasePreflight: Sendable {
           hint: "create what is missing by hand, then name the snapshots without roles: restore DATABASE FILES"))
     }
     let missing = try await missing()
-    if options.drill {
+    if options.drill, !isElsewhere {
       return missing.map {
         Problem(
           "role \($0.name), which the set names, is missing on the server, and a drill creates none",
@@ -152,8 +154,10 @@ struct DatabasePreflight: Sendable {
       if need > free {
         problems.append(
           Problem(
-            "the databases and their WAL need about \(Format.bytes(need)), and POSTGRES_FREE_BYTES is \(Format.bytes(free))",
-            hint: "make room on the server, discard what is kept (restore --status), and correct POSTGRES_FREE_BYTES"))
+            "the databases and their WAL need about \(Format.bytes(need)), and \(isElsewhere ? "DRILL_" : "")POSTGRES_FREE_BYTES is \(Format.bytes(free))",
+            hint:
+              "make room on the server, discard what is kept (restore --status), and correct \(isElsewhere ? "DRILL_" : "")POSTGRES_FREE_BYTES"
+          ))
       }
     }
     return problems

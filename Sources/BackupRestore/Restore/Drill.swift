@@ -1,19 +1,33 @@
 import FoundationEssentials
+import SystemPackage
 
 /// `--drill`: the newest undoubted set restored into staging, verified and thrown away. Touches nothing live.
 extension Restore {
   func drill(_ ready: Ready, since begin: ContinuousClock.Instant) async throws -> ExitStatus {
-    let staged = try await cleaningUp(ready) {
-      let staged = try await stage(ready, safety: nil)
-      try await verify(staged, ready)
-      return staged
+    let staged: Staged
+    do {
+      staged = try await cleaningUp(ready) {
+        try await makeRoles(ready)
+        let staged = try await telling(ready.catalog) { try await stage(ready, safety: nil) }
+        try await verify(staged, ready)
+        return staged
+      }
+    } catch {
+      // A task of its own: also after SIGTERM.
+      await Task { await dropRoles(ready.server) }.value
+      throw error
     }
     try await throwAway(ready)
+    await dropRoles(ready.server)
     let set = ready.plan.source.record.id
     struct Proof: Encodable { let set: SetID, proven: String }
     let proof = try JSONEncoder().encode(Proof(set: set, proven: Format.time(Date())))
     try await context.writeToSets(["drill.json": Array(proof)], tags: ["kind=drill", "set=\(set)"])
-    output(summary(staged, ready) + "\nset \(set) is proven: restored, verified and thrown away in \(begin.elapsed)")
+    context.numbers.change { $0.lastDrill = Date() }
+    output(
+      summary(staged, ready)
+        + "\nset \(set) is proven: restored\(ready.readsBack ? " or read back" : ""), verified and thrown away in \(begin.elapsed)"
+    )
     return .done
   }
 
@@ -21,6 +35,41 @@ extension Restore {
     for target in ready.plan.databases { try await ready.server?.drop(target.staging) }
     if let exchange = ready.commit.exchange(ready.plan.id) { try await blocking { try Tree.remove(exchange.work) } }
     ready.scratch.remove()
+  }
+
+  /// On a server of its own a drill makes the roles that the set names, and takes them away again: they may come with password
+  /// hashes. The comment tells them from others after a drill that was killed.
+  private func makeRoles(_ ready: Ready) async throws {
+    guard let server = ready.server, isElsewhere, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty else { return }
+    let check = DatabasePreflight(server: server, plan: ready.plan, live: [], options: options, isElsewhere: true)
+    let marks = try await check.missing().map { "COMMENT ON ROLE \(SQL.identifier($0.name)) IS \(SQL.literal(Self.mark))" }
+    // One query is one transaction: no role without its mark.
+    try await server.session.execute(([ready.plan.source.roles] + marks).joined(separator: ";\n"))
+  }
+
+  private static let mark = "made by a drill of backup-restore"
+
+  /// What drills made, this one or one that was killed.
+  func dropRoles(_ server: Server?) async {
+    guard let server, isElsewhere else { return }
+    do {
+      let roles = try await server.session.query(
+        "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1", [Self.mark])
+      for role in roles { try await server.session.execute("DROP ROLE \(SQL.identifier(role[0]!))") }
+    } catch {
+      log.warning("roles of a drill stay on \(server.settings.host): \(error)\n  hint: the next drill takes them away")
+    }
+  }
+
+  /// Every file of the snapshot, decrypted and its hash verified by restic, and what is listed held against the evidence.
+  func readBack(_ files: FilesPart, _ ready: Ready) async throws -> (FilesEvidence, [String]) {
+    if files.evidence?.entries == 0 { return (FilesEvidence(), []) }
+    let repository = context.repository(ready.plan.source.filesIn)
+    let nowhere = try FileDescriptor.open("/dev/null", .writeOnly, options: .closeOnExec)
+    try await repository.dump("/", of: files.snapshot, into: nowhere)
+    let found = try await repository.evidence(of: files.snapshot)
+    let isSame = files.evidence.map { $0.counts == found.counts && $0.bytes == found.bytes } ?? true
+    return (found, isSame ? [] : ["the snapshot holds other counts than its record says"])
   }
 
   /// A drill finishes no swap, because that would change what is live.

@@ -5,13 +5,17 @@ import SystemPackage
 extension Restore {
   public func list() async throws -> ExitStatus {
     let (catalog, _, old) = try await context.restorable()
+    if catalog.entries.isEmpty, old.items.isEmpty, !context.settings.prefix.isEmpty {
+      output("no sets in the second repository: the next backup copies them")
+      return .done
+    }
     output(Self.listing(catalog, old, host: context.host, now: Date()))
     return .done
   }
 
   static func listing(_ catalog: Catalog, _ old: OldStyle, host: String, now: Date) -> String {
     if catalog.entries.isEmpty, old.items.isEmpty { return "no sets: run backup first" }
-    var table = TextTable(["SET", "AGE", "SIZE", "PARTS", "FILES", "TABLES", "ROWS", "LAST DRILL", "NOTE"])
+    var table = TextTable(["SET", "AGE", "SIZE", "PARTS", "ENTRIES", "TABLES", "ROWS", "LAST DRILL", "NOTE"])
     for entry in catalog.entries {
       let size = entry.parts.reduce(0) { $0 + ($1.summary?.total_bytes_processed ?? 0) }
       let parts =
@@ -75,6 +79,7 @@ extension Restore {
         }
       }
     }
+    do { lines += try await context.quiesce()?.status() ?? [] } catch { lines.append("application: unknown: \(error)") }
     output(lines.joined(separator: "\n"))
     let kept = try await commit.kept()
     output(kept.isEmpty ? "kept for rollback: nothing" : Self.keptText(kept))

@@ -10,65 +10,91 @@ extension Restore {
     /// Names of the databases on the server.
     let live: Set<String>
     let clients: Clients
+    /// The files of a drill that have no room: they are read back, not restored.
+    let readsBack: Bool
     /// Roles that are missing and cannot be made; what they owned goes to POSTGRES_USER.
     let missingRoles: Set<String>
     let scratch: Scratch
-    let lock: DirectoryLock?
+    let quiesce: Quiesce?
     let catalog: Catalog
     let sets: [Snapshot]
   }
 
   func preflight() async throws -> Ready {
-    if !configuration.quiesceDeployments.isEmpty, !options.dryRun, !options.drill {
-      throw Failure(
-        .refused, "QUIESCE_DEPLOYMENTS is set, and this version does not scale deployments",
-        hint: "scale them to 0 by hand and unset it for this run")
-    }
+    // A drill replaces nothing, so the application stays up.
+    let quiesce = options.drill ? nil : try context.quiesce()
     // What is live is saved as a set first: without its repositories that would end half-way.
     if options.inPlace, !options.dryRun { _ = try await context.catalog() }
     async let clients = context.clients()
     let (catalog, sets, old) = try await context.restorable()
-    let source = try await source(catalog, old)
+    let source = try await telling(catalog) { try await self.source(catalog, old) }
     var plan = try plan(source, SetID(Date()))
-    let server = plan.databases.isEmpty ? nil : try await Server.connect(configuration.database!, configuration.waits)
+    let server = plan.databases.isEmpty ? nil : try await Server.connect(database!, configuration.waits)
     try await server?.lock(plan.databases.map(\.live))
     // The volume is locked also where only databases are restored: finishing an earlier restore may touch it.
-    let directory = configuration.files?.directory
-    let lock = try await lockDirectory(directory, required: plan.files != nil)
-    let commit = Commit(directory: lock == nil ? nil : directory, server: server)
+    let directory = try await lockFiles(required: plan.files != nil && !options.drill)
+    let commit = Commit(directory: directory, server: server)
     if options.drill { try refuseUnfinished(commit) }
-    if !options.dryRun { try await finishEarlier(commit) }
-    plan = try self.plan(source, try await commit.newID())
-    // A drill replaces nothing, so nothing live can be in its way.
-    let live = options.drill ? [] : try await server?.databases() ?? []
-    var problems: [Problem] = []
-    if options.dryRun { problems += try await unfinished(commit) }
-    let found = await clients
-    var missing: Set<String> = []
-    if let server {
-      let check = DatabasePreflight(server: server, plan: plan, live: live, options: options)
-      problems += try await check.problems(clients: found)
-      if problems.isEmpty { missing = try await check.unmakeableOwners() }
+    do {
+      if !options.dryRun { try await finishEarlier(commit) }
+      if !options.dryRun { await dropRoles(server) }
+      plan = try self.plan(source, try await commit.newID())
+      // A drill replaces nothing, so nothing live can be in its way.
+      let live = options.drill ? [] : try await server?.databases() ?? []
+      let found = await clients
+      let (missing, readsBack) = try await check(plan, commit, server, live, found, quiesce)
+      return Ready(
+        plan: plan, commit: commit, server: server, live: live, clients: found, readsBack: readsBack, missingRoles: missing,
+        scratch: try Scratch(context.base), quiesce: quiesce, catalog: catalog, sets: sets)
+    } catch {
+      // An earlier run that was killed may have left the application down.
+      if !options.dryRun { _ = await commit.resume(quiesce) }
+      throw error
     }
-    if let files = plan.files, let directory {
-      problems += try await pathProblems(files, plan)
-      problems += try filesProblems(files, directory, plan.paths)
-    }
-    try Failure.collect(.refused, problems)
-    return Ready(
-      plan: plan, commit: commit, server: server, live: live, clients: found, missingRoles: missing,
-      scratch: try Scratch(context.base), lock: lock, catalog: catalog, sets: sets)
   }
 
-  private func lockDirectory(_ directory: String?, required: Bool) async throws -> DirectoryLock? {
-    guard let directory else { return nil }
-    guard try FileStatus.existing(FilePath(directory))?.isDirectory == true else {
-      if !required { return nil }
+  /// Throws every problem at once; returns the roles that are missing and cannot be made, and whether files are read back.
+  private func check(
+    _ plan: Plan, _ commit: Commit, _ server: Server?, _ live: Set<String>, _ clients: Clients, _ quiesce: Quiesce?
+  ) async throws -> (Set<String>, readsBack: Bool) {
+    var problems: [Problem] = []
+    if options.dryRun { problems += try await unfinished(commit) }
+    var missing: Set<String> = []
+    if let server {
+      let check = DatabasePreflight(server: server, plan: plan, live: live, options: options, isElsewhere: isElsewhere)
+      problems += try await check.problems(clients: clients)
+      if problems.isEmpty { missing = try await check.unmakeableOwners() }
+    }
+    var readsBack = false
+    if let files = plan.files {
+      problems += try await pathProblems(files, plan)
+      let directory = configuration.files?.directory ?? FilesSettings.standardDirectory
+      let obstacles = try filesProblems(files, directory, plan.paths)
+      if options.drill, let obstacle = obstacles.first {
+        log.warning("files are read back, not restored: \(obstacle.fact)")
+        readsBack = true
+      } else {
+        problems += obstacles
+      }
+    }
+    if let quiesce {
+      if case .failure(let error) = await settled({ try await quiesce.check() }) {
+        guard let failure = error as? Failure else { throw error }
+        problems += failure.problems
+      }
+    }
+    try Failure.collect(.refused, problems)
+    return (missing, readsBack)
+  }
+
+  private func lockFiles(required: Bool) async throws -> String? {
+    let locked = try await context.lockFiles()
+    if required, locked == nil, let directory = configuration.files?.directory {
       throw Failure(
         .refused, "\(directory) does not exist or is not a directory",
         hint: "mount the volume there, create it with mkdir, or restore with --only database")
     }
-    return try await DirectoryLock.take(directory, waits: configuration.waits)
+    return locked
   }
 
   /// Whole, also where this run restores files only: the databases' names tell whether an earlier restore was committed.
@@ -99,7 +125,7 @@ extension Restore {
     if wantsFiles, files == nil, configuration.files != nil || source.only == .files {
       problems.append(Problem("\(source.title) has no files", hint: "restore with --only database, or choose another set"))
     }
-    if files != nil, configuration.files == nil {
+    if files != nil, configuration.files == nil, !options.drill {
       problems.append(
         Problem(
           "\(source.title) has files, but \(FilesSettings.standardDirectory) does not exist and FILES_DIRECTORY is not set",
@@ -128,7 +154,7 @@ extension Restore {
   ) -> ([Target], [Problem]) {
     var problems = problems
     let parts = source.record.databases
-    guard let names = configuration.database?.names else {
+    guard let names = database?.names else {
       if !parts.isEmpty {
         problems.append(
           Problem("\(source.title) has a database, but POSTGRES_DB is not set", hint: "set it, or restore with --only files"))

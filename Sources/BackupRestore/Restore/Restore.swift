@@ -32,6 +32,9 @@ public struct Restore: Sendable {
   }
 
   var configuration: Configuration { context.configuration }
+  /// A drill's own server where it has one: what it writes would fill the live server's disk.
+  var database: DatabaseSettings? { options.drill ? configuration.drill ?? configuration.database : configuration.database }
+  var isElsewhere: Bool { options.drill && configuration.drill != nil }
 
   public func run() async throws -> ExitStatus {
     let begin = ContinuousClock().now
@@ -42,14 +45,22 @@ public struct Restore: Sendable {
       return .done
     }
     if options.drill { return try await drill(ready, since: begin) }
-    let safety = options.inPlace && ready.plan.files != nil ? try await saveLive(ready) : nil
-    let staged = try await cleaningUp(ready) {
-      let staged = try await stage(ready, safety: safety)
-      try await verify(staged, ready)
-      try await commit(ready)
-      return staged
+    let (staged, safety) = try await resuming(ready) {
+      let inPlace = options.inPlace && ready.plan.files != nil
+      if inPlace { try await ready.quiesce?.pause() }
+      let safety = inPlace ? try await saveLive(ready) : nil
+      return try await cleaningUp(ready) {
+        let staged = try await telling(ready.catalog) { try await stage(ready, safety: safety) }
+        try await verify(staged, ready)
+        // Only now: while the replacement was being built nothing live was touched, and it might have failed.
+        try await ready.quiesce?.pause()
+        try await commit(ready)
+        return (staged, safety)
+      }
     }
-    output(summary(staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)")
+    let isResumed = await ready.commit.resume(ready.quiesce)
+    output(
+      summary(staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)" + (ready.quiesce?.downtime ?? ""))
     let kept = try await ready.commit.kept()
     if !kept.isEmpty { output(Self.keptText(kept)) }
     if let safety {
@@ -57,7 +68,35 @@ public struct Restore: Sendable {
         "what was live before is set \(safety); back again: restore \(ready.plan.databases.isEmpty ? "--only files " : "")--in-place \(safety)"
       )
     }
-    return .done
+    return isResumed ? .done : .attention
+  }
+
+  /// Where a repository is damaged: which sets need what is damaged, and the newest one that does not.
+  func telling<T: Sendable>(_ catalog: Catalog, _ body: () async throws -> T) async throws -> T {
+    do { return try await body() } catch let failure as Failure where !failure.packs.isEmpty {
+      var snapshots: Set<String> = []
+      for repository in [context.files, context.databases, context.sets] {
+        snapshots.formUnion((try? await repository.snapshots(needing: failure.packs)) ?? [])
+      }
+      let concerned = catalog.sets(with: snapshots)
+      let whole = catalog.of(context.host).last { $0.sound && !concerned.contains($0.id.text) }
+      throw Failure(
+        failure.status,
+        failure.problems + [
+          Problem(
+            "what is damaged is needed by \(concerned.isEmpty ? "unknown sets" : concerned.joined(separator: ", "))",
+            hint: whole.map { "the newest set that does not need it: restore \($0.id)" }
+              ?? "no other set can do without it: restic's manual, \"Troubleshooting\"")
+        ])
+    }
+  }
+
+  /// Runs what keeps the application down; when it fails, the application comes back before the error goes on.
+  private func resuming<T: Sendable>(_ ready: Ready, _ body: () async throws -> T) async throws -> T {
+    do { return try await body() } catch {
+      _ = await ready.commit.resume(ready.quiesce)
+      throw error
+    }
   }
 
   /// Runs the steps up to the commit; when one fails, staging is removed before the error goes on. After the commit point
@@ -65,7 +104,7 @@ public struct Restore: Sendable {
   func cleaningUp<T: Sendable>(_ ready: Ready, _ body: () async throws -> T) async throws -> T {
     do { return try await body() } catch {
       // A task of its own: the clean-up after SIGTERM must not itself be cancelled.
-      let cleaning = Task { try await ready.commit.finishInterrupted(undoing: true) }
+      let cleaning = Task { try await ready.commit.finishInterrupted(undoing: true, own: ready.plan.id) }
       if case .failure(let second) = await cleaning.result {
         log.warning("what was staged could not be removed now: \(second)\n  hint: the next restore removes it")
       }
@@ -96,6 +135,7 @@ public struct Restore: Sendable {
   // MARK: Words for the operator
 
   private static let staging = "staging, thrown away"
+  private static let readBack = "nothing: read back whole"
 
   private func announcement(_ ready: Ready) -> String {
     let plan = ready.plan
@@ -103,12 +143,13 @@ public struct Restore: Sendable {
       plan.source.isOldStyle ? "FROM OLD-STYLE SNAPSHOTS" : "FROM \(plan.source.title)", "SIZE",
       options.drill ? "INTO" : "REPLACES",
     ])
-    if let files = plan.files, let directory = configuration.files?.directory {
+    if let files = plan.files {
+      let directory = configuration.files?.directory ?? ""
       let what = plan.paths.isEmpty ? directory : plan.paths.map { directory + "/" + $0 }.joined(separator: ", ")
       let size = files.evidence.map { Format.bytes($0.bytes) } ?? ""
       table.add([
         plan.source.isOldStyle ? "files \(files.snapshot.prefix(8))" : "files", size,
-        options.drill ? Self.staging : options.inPlace ? "\(what), in place" : what,
+        ready.readsBack ? Self.readBack : options.drill ? Self.staging : options.inPlace ? "\(what), in place" : what,
       ])
     }
     for target in plan.databases {
@@ -116,7 +157,8 @@ public struct Restore: Sendable {
       table.add([
         "database \(plan.source.isOldStyle ? String(target.part.snapshot.prefix(8)) : target.part.name)",
         target.part.bytes == 0 ? "" : Format.bytes(target.part.bytes),
-        options.drill ? Self.staging : "database \(target.live)\(there)",
+        options.drill
+          ? Self.staging + (isElsewhere ? " (on \(database!.host):\(database!.port))" : "") : "database \(target.live)\(there)",
       ])
     }
     var text = table.text
@@ -124,9 +166,9 @@ public struct Restore: Sendable {
       text +=
         "\nin place: the live files are removed before the others are restored; there is no old state to go back to but the set saved first"
     }
-    if let target = plan.databases.first {
+    if !plan.databases.isEmpty, let database {
       let bytes = plan.databases.reduce(0) { $0 + ($1.part.properties?.size ?? $1.part.bytes) }
-      text += "\nabout \(Format.bytes(bytes)) and as much WAL will be written on the server of \(target.live)"
+      text += "\nabout \(Format.bytes(bytes)) and as much WAL will be written on \(database.host):\(database.port)"
     }
     return text
   }
@@ -135,7 +177,8 @@ public struct Restore: Sendable {
     var table = TextTable(["RESTORED", "CONTENT", "VERIFIED"])
     if let files = staged.files {
       table.add([
-        "files", "\(Format.count(files.entries)) entries, \(Format.bytes(files.bytes))", "names, sizes, owners, modes, times",
+        "files", "\(Format.count(files.entries)) entries, \(Format.bytes(files.bytes))",
+        ready.readsBack ? "every file read back" : "names, sizes, owners, modes, times",
       ])
     }
     for (target, evidence) in staged.databases {

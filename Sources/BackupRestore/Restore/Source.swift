@@ -21,6 +21,9 @@ extension Restore {
   func source(_ catalog: Catalog, _ old: OldStyle) async throws -> Source {
     let names = options.chosen
     if options.drill, names.isEmpty, options.at == nil, let entry = catalog.lastSound(context.host) {
+      for newer in catalog.of(context.host) where newer.id > entry.id && newer.doubted {
+        log.warning("set \(newer.id) is newer and \(newer.mark): \(entry.id) is proven instead")
+      }
       return try await source(of: entry)
     }
     if names.count > 1 || (names.count == 1 && old.contains(names[0]) && !catalog.contains(names[0])) {
@@ -51,7 +54,7 @@ extension Restore {
         title: "set \(entry.id)", arguments: entry.id.text,
         record: record(entry.id, entry.host, files: files, databases: databases), only: options.only)
     }
-    let record = try await context.record(of: entry.id, snapshot)
+    let record = try await context.record(of: entry.id, snapshot).located(at: entry)
     let roles =
       record.databases.isEmpty || options.only == .files
       ? [] : try await context.sets.read("/roles.sql", of: snapshot.id, limit: Context.largestRecord)

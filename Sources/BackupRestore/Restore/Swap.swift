@@ -40,16 +40,36 @@ extension Restore {
 
   /// A swap too: what it replaces is kept as well, under the rollback's own id.
   public func rollback(_ beginning: String?) async throws -> ExitStatus {
-    let (commit, server, lock) = try await hold()
-    defer { withExtendedLifetime(lock) {} }
+    let commit = try await context.hold()
+    let quiesce = try context.quiesce()
+    try await quiesce?.check()
     try await commit.finishInterrupted(undoing: true)
     let kept = try await commit.kept()
     let previous = try Self.choose(kept, beginning, newestByDefault: true)
     try Self.refuseHalf(previous)
     let id = try await commit.newID()
-    let live = try await server?.databases() ?? []
+    let live = try await commit.server?.databases() ?? []
+    output("rolling back to what restore \(previous.id) replaced")
+    do {
+      // Before the entries are listed: an application that ends may still write.
+      try await quiesce?.pause()
+      try await commit.run(rollback(of: previous, id, live: live, commit))
+    } catch {
+      _ = await commit.resume(quiesce)
+      throw error
+    }
+    let isResumed = await commit.resume(quiesce)
+    let stays = previous.files?.renames.filter { rename in
+      DatabaseName.isPrevious(rename.to) == false && !previous.databases.contains { $0.to == rename.to }
+    }
+    for rename in stays ?? [] { output("database \(rename.to) stays as it is: there was none before that restore") }
+    output("rolled back; what was live until now is kept as \(id)\n" + Self.keptText(try await commit.kept()))
+    return isResumed ? .done : .attention
+  }
+
+  private func rollback(of previous: Commit.Kept, _ id: SetID, live: Set<String>, _ commit: Commit) throws -> Journal {
     let source = previous.files == nil ? nil : commit.exchange(previous.id)
-    let journal = Journal(
+    return Journal(
       id: id, source: nil, rollbackOf: previous.id, phase: .ready,
       renames: previous.databases.flatMap {
         Self.renames(from: $0.from, to: $0.to, keeping: DatabaseName.previous($0.to, id), live: live)
@@ -57,19 +77,25 @@ extension Restore {
       entries: try source.map { try $0.entries(from: $0.tree, paths: previous.files?.paths ?? []) } ?? [],
       root: previous.files?.rootBefore,
       rootBefore: previous.files?.rootBefore == nil ? nil : try source?.directory.status().attributes)
-    output("rolling back to what restore \(previous.id) replaced")
-    try await commit.run(journal)
-    let stays = previous.files?.renames.filter { rename in
-      DatabaseName.isPrevious(rename.to) == false && !previous.databases.contains { $0.to == rename.to }
+  }
+
+  /// `--resume-application`: for one that a killed run left scaled down.
+  public func resumeApplication() async throws -> ExitStatus {
+    guard let quiesce = try context.quiesce() else {
+      throw Failure(
+        .refused, "QUIESCE_DEPLOYMENTS is not set, so no run scales anything", hint: "set it, or scale by hand: kubectl scale")
     }
-    for rename in stays ?? [] { output("database \(rename.to) stays as it is: there was none before that restore") }
-    output("rolled back; what was live until now is kept as \(id)\n" + Self.keptText(try await commit.kept()))
-    return .done
+    let commit = try await context.hold()
+    // What cannot be cleared away now keeps no application down.
+    let finished = await settled { try await commit.finishInterrupted(undoing: true) }
+    let isResumed = await commit.resume(quiesce)
+    output(await quiesce.status().joined(separator: "\n"))
+    try finished.get()
+    return isResumed ? .done : .attention
   }
 
   public func discardPrevious(_ beginning: String?) async throws -> ExitStatus {
-    let (commit, _, lock) = try await hold()
-    defer { withExtendedLifetime(lock) {} }
+    let commit = try await context.hold()
     try await commit.finishInterrupted(undoing: true)
     let previous = try Self.choose(try await commit.kept(), beginning, newestByDefault: false)
     try Self.refuseHalf(previous)
@@ -91,20 +117,6 @@ extension Restore {
           hint: "set POSTGRES_DB and POSTGRES_HOST as in that restore; if it was dropped, the old files are in "
             + ".backup-restore/\(previous.id)/tree, to be moved or removed by hand")
       })
-  }
-
-  /// The locks of everything that is configured.
-  private func hold() async throws -> (Commit, Server?, DirectoryLock?) {
-    var server: Server?
-    if let settings = configuration.database {
-      server = try await Server.connect(settings, configuration.waits)
-      try await server?.lock(settings.names)
-    }
-    var lock: DirectoryLock?
-    if let directory = configuration.files?.directory {
-      lock = try await DirectoryLock.take(directory, waits: configuration.waits)
-    }
-    return (Commit(directory: configuration.files?.directory, server: server), server, lock)
   }
 
   static func choose(_ kept: [Commit.Kept], _ beginning: String?, newestByDefault: Bool) throws -> Commit.Kept {

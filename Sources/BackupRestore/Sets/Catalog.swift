@@ -43,7 +43,8 @@ struct Catalog: Sendable {
   }
 
   init(files: [Snapshot], databases: [Snapshot], sets: [Snapshot]) {
-    let partsByID = Dictionary((files + databases).map { ($0.id, $0) }) { first, _ in first }
+    // In a second repository a part has another id, and its own as `original`.
+    let partsByID = Dictionary((files + databases).flatMap { [($0.id, $0), ($0.identity, $0)] }) { first, _ in first }
     let records = sets.filter { $0.tag("kind") == "set" }
     let marks = sets.filter { $0.tag("kind") != "set" }
     var entries: [Entry] = []
@@ -68,7 +69,8 @@ struct Catalog: Sendable {
       let host: String
     }
     var orphans: [Owner: (files: Snapshot?, databases: [Snapshot])] = [:]
-    for (snapshot, isFiles) in files.map({ ($0, true) }) + databases.map({ ($0, false) }) where !named.contains(snapshot.id) {
+    for (snapshot, isFiles) in files.map({ ($0, true) }) + databases.map({ ($0, false) })
+    where !named.contains(snapshot.id) && !named.contains(snapshot.identity) {
       guard let id = snapshot.tag("set").flatMap(SetID.init) else { continue }
       let owner = Owner(id: id, host: snapshot.hostname ?? "")
       if isFiles {
@@ -190,6 +192,11 @@ struct Catalog: Sendable {
   func forgettable(records removed: Set<String>, marks: [Snapshot], host: String, keeping kept: SetID) -> Forgettable {
     var plan = Forgettable()
     let own = of(host)
+    var removed = removed
+    // A doubted set must not stand for a month that has good ones: where restic keeps one, the sound one before it stays too.
+    for (index, entry) in own.enumerated() where entry.doubted && entry.record.map({ !removed.contains($0.id) }) == true {
+      if let record = own[..<index].last(where: { $0.sound && !$0.rebuilt })?.record { removed.remove(record.id) }
+    }
     let records = own.filter { $0.record != nil }.map(\.id)
     for entry in own where entry.id != kept {
       let goes: Bool

@@ -6,20 +6,20 @@ enum Doubt {
       if let files {
         let (now, then) = (files.evidence?.entries ?? 0, before.evidence?.entries ?? 0)
         if now * 2 < then {
-          reasons.append("\(Format.count(now)) files and directories, set \(last.id) had \(Format.count(then))")
+          reasons.append("\(Format.count(now)) files and directories (set \(last.id) had \(Format.count(then)))")
         }
       } else {
-        reasons.append("no files, set \(last.id) had them")
+        reasons.append("no files (set \(last.id) had them)")
       }
     }
     for before in last.databases {
       guard let database = databases.first(where: { $0.name == before.name }) else {
-        reasons.append("no database \(before.name), set \(last.id) had it")
+        reasons.append("no database \(before.name) (set \(last.id) had it)")
         continue
       }
       let (now, then) = (database.evidence?.rows ?? 0, before.evidence?.rows ?? 0)
       if now * 2 < then {
-        reasons.append("\(Format.count(now)) rows in database \(before.name), set \(last.id) had \(Format.count(then))")
+        reasons.append("\(Format.count(now)) rows in database \(before.name) (set \(last.id) had \(Format.count(then)))")
       }
     }
     return reasons

@@ -13,8 +13,8 @@ struct Record: Codable, Equatable, Sendable {
   let finished: String
   /// Why the set is doubted; empty when it is not.
   let doubts: [String]
-  let files: FilesPart?
-  let databases: [DatabasePart]
+  private(set) var files: FilesPart?
+  private(set) var databases: [DatabasePart]
   /// What it was saved before, when not by the nightly backup: `in-place`. Never chosen unless named.
   var before: String?
 
@@ -41,9 +41,23 @@ struct Record: Codable, Equatable, Sendable {
   }
 }
 
+extension Record {
+  /// With the parts' ids in the repository at hand: in a second one they are others.
+  func located(at entry: Catalog.Entry) -> Record {
+    var record = self
+    if let files = entry.files { record.files?.snapshot = files.id }
+    for index in databases.indices {
+      if let there = entry.databases.first(where: { $0.isCalled(databases[index].snapshot) }) {
+        record.databases[index].snapshot = there.id
+      }
+    }
+    return record
+  }
+}
+
 /// The files of a set. What only the record knows is nil where the record was lost.
 struct FilesPart: Codable, Equatable, Sendable {
-  let snapshot: String
+  fileprivate(set) var snapshot: String
   /// FILES_DIRECTORY at the time; the tree in the snapshot is relative to it.
   let directory: String?
   /// FILES_PATHS at the time; empty means all.
@@ -80,7 +94,7 @@ struct FilesEvidence: Codable, Equatable, Sendable {
 
 /// One database of a set. What only the record knows is nil where the record was lost.
 struct DatabasePart: Codable, Equatable, Sendable {
-  let snapshot: String
+  fileprivate(set) var snapshot: String
   let name: String
   /// The archive's path in the snapshot, and its size in bytes.
   let archive: String

@@ -1,0 +1,117 @@
+import Glibc
+import SystemPackage
+
+/// Everything that can be known beforehand, and the locks.
+extension Backup {
+  struct Ready: Sendable {
+    let catalog: Catalog
+    let sets: [Snapshot]
+    let clients: Clients
+    let server: Server?
+    let commit: Commit
+    /// Nil where the application stays up, or is the caller's business.
+    let quiesce: Quiesce?
+    /// Databases to save.
+    let names: [String]
+
+    /// Whether every part belongs to a record.
+    func isWhole(_ host: String) -> Bool { catalog.of(host).allSatisfy { $0.record != nil } }
+  }
+
+  /// The locks, then everything that can be known to be wrong, in one report.
+  func preflight(dryRun: Bool) async throws -> Ready {
+    async let clients = context.clients()
+    var results: [Result<Void, any Error>] = []
+    let found = await clients
+    var server: Server?
+    if let settings = configuration.database {
+      let connected = await settled { try await Self.source { try await connect(settings, found) } }
+      server = try? connected.get()
+      results.append(connected.map { _ in })
+    }
+    try await server?.lock(configuration.database!.names)
+    let commit = Commit(directory: try await context.lockFiles(), server: server)
+    let isHeld = (server == nil) == (configuration.database == nil) && (commit.directory == nil) == (configuration.files == nil)
+    async let listed = settled { try await context.catalog() }
+    let quiesce = await settled {
+      let quiesce = try context.quiesce()
+      try await quiesce?.check()
+      return quiesce
+    }
+    let catalog = await listed
+    results.append(catalog.map { _ in })
+    results.append(quiesce.map { _ in })
+    if (try? catalog.get()) != nil { results.append(Result { try checkWritable() }) }
+    results.append(Result { try Scratch(context.base).remove() })
+    if let files = configuration.files { results.append(Result { try checkFiles(files) }) }
+    if let catalog = try? catalog.get() { results.append(Result { try checkMissingFiles(catalog.catalog) }) }
+    do {
+      try Failure.merge(results)
+      if !dryRun { try await commit.finishInterrupted(undoing: false) }
+      let listing = try catalog.get()
+      return Ready(
+        catalog: listing.catalog, sets: listing.sets, clients: found, server: server, commit: commit,
+        quiesce: try quiesce.get(), names: configuration.database?.names ?? [])
+    } catch {
+      // An earlier run that was killed may have left the application down. With all locks held nobody else needs that.
+      if isHeld, !dryRun { _ = await commit.resume(try? quiesce.get()) }
+      throw error
+    }
+  }
+
+  /// restic itself would try for 15 minutes to write its lock (measured).
+  private func checkWritable() throws {
+    var problems: [Problem] = []
+    for repository in [context.files, context.databases, context.sets] {
+      guard let path = repository.localPath, access(path + "/locks", W_OK) != 0 else { continue }
+      problems.append(
+        Problem("\(FileError("access", path + "/locks"))", hint: "mount the repository writable, for this user"))
+    }
+    try Failure.collect(.repositoryFailed, problems)
+  }
+
+  private func checkFiles(_ files: FilesSettings) throws {
+    var problems: [Problem] = []
+    for path in [files.directory] + files.paths.map({ files.directory + "/" + $0 }) {
+      let status = try? FilePath(path).status()
+      if status == nil || (path == files.directory && !status!.isDirectory) {
+        problems.append(
+          Problem(
+            "\(printable(path)) \(status == nil ? "does not exist" : "is not a directory")",
+            hint: "mount the volume there, or correct FILES_DIRECTORY and FILES_PATHS"))
+      }
+    }
+    try Failure.collect(.sourceFailed, problems)
+  }
+
+  /// Without FILES_DIRECTORY a missing directory means "database only", until a set with files says otherwise.
+  private func checkMissingFiles(_ catalog: Catalog) throws {
+    guard configuration.files == nil else { return }
+    if let entry = catalog.of(context.host).last(where: { $0.record?.tag("files") != nil }) {
+      throw Failure(
+        .sourceFailed, "\(FilesSettings.standardDirectory) does not exist, but set \(entry.id) of \(context.host) has files",
+        hint: "mount the volume, or set another RESTIC_HOST for a database without files")
+    }
+    log.info("\(FilesSettings.standardDirectory) does not exist and FILES_DIRECTORY is not set: database only")
+  }
+
+  private func connect(_ settings: DatabaseSettings, _ clients: Clients) async throws -> Server {
+    let server = try await Server.connect(settings, configuration.waits)
+    var problems: [Problem] = []
+    _ = try clients.dump(server: server.major)
+    let present = try await server.databases()
+    for name in settings.names where !present.contains(name) {
+      problems.append(
+        Problem(
+          "there is no database \(printable(name)) on \(settings.host):\(settings.port)",
+          hint: "check POSTGRES_DB; if it was lost: restore --only database"))
+    }
+    try Failure.collect(.sourceFailed, problems)
+    return server
+  }
+
+  /// A source that cannot be reached is a failed source.
+  static func source<T>(_ body: () async throws -> T) async throws -> T {
+    do { return try await body() } catch let failure as Failure { throw Failure(.sourceFailed, failure.problems) }
+  }
+}

@@ -1,0 +1,51 @@
+import FoundationEssentials
+
+/// `--check`: restic's own, over a part of the data that changes with the day, so that everything is read within CHECK_DAYS days.
+extension Backup {
+  /// Lets the run fail only where it is stopped: the set is saved, whatever is found. Says which sets are concerned.
+  func check() async throws -> ExitStatus {
+    let parts = configuration.checkDays
+    let part = Self.part(of: parts, on: now)
+    var isWhole = true
+    for context in [context, context.copy].compactMap({ $0 }) {
+      await withTaskGroup(of: Bool.self) { group in
+        for repository in [context.files, context.databases, context.sets] {
+          group.addTask { await check(repository, part, parts, in: context) }
+        }
+        for await whole in group { isWhole = isWhole && whole }
+      }
+    }
+    try Task.checkCancellation()
+    if isWhole { output("checked: part \(part) of \(parts) of all data was read, the structure is whole") }
+    context.numbers.change { $0.checkFailed = !isWhole }
+    return isWhole ? .done : .attention
+  }
+
+  private func check(_ repository: Repository, _ part: Int, _ parts: Int, in context: Context) async -> Bool {
+    do {
+      guard let damage = try await repository.check(part: part, of: parts) else { return true }
+      let sets = (try? await context.catalog().catalog)?.sets(with: damage.snapshots) ?? []
+      log.error(
+        """
+        \(repository.shown) is damaged: \(damage.errors.joined(separator: "; ")); concerned: \
+        \(sets.isEmpty ? "unknown, take every set for concerned" : sets.joined(separator: ", "))
+          hint: those sets may not restore; find out why the storage lost data, then restic repair packs (restic's manual, "Troubleshooting")
+        """)
+    } catch {
+      log.error("\(repository.shown) could not be checked", error)
+    }
+    return false
+  }
+
+  /// Days since 1970, counted round.
+  static func part(of parts: Int, on day: Date) -> Int { Int(day.timeIntervalSince1970 / 86400) % parts + 1 }
+}
+
+extension Catalog {
+  /// The sets that hold one of these snapshots, named by the beginnings of their ids.
+  func sets(with snapshots: Set<String>) -> [String] {
+    entries.filter { entry in
+      (entry.parts + (entry.record.map { [$0] } ?? [])).contains { part in snapshots.contains { part.id.hasPrefix($0) } }
+    }.map(\.id.text)
+  }
+}

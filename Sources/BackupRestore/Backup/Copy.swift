@@ -1,0 +1,78 @@
+/// The second repository: `restic copy` of every set that it lacks, records last.
+extension Backup {
+  /// Lets the run fail only where it is stopped. Retention there is the same as here.
+  func copySets(_ record: Record) async throws -> ExitStatus {
+    guard let target = context.copy else { return .done }
+    do {
+      let copied = try await copySets(to: target, record)
+      output(copied.isEmpty ? "second repository: has every set" : "second repository: copied \(copied.joined(separator: ", "))")
+      context.numbers.change { $0.copyFailed = false }
+    } catch {
+      try Task.checkCancellation()
+      context.numbers.change { $0.copyFailed = true }
+      log.error("the set is saved, but not copied to \(target.settings.shown)", error)
+      log.info("each backup copies what the second repository lacks")
+      return .attention
+    }
+    return record.doubts.isEmpty ? try await retain(record, in: target) : .done
+  }
+
+  private func copySets(to target: Context, _ record: Record) async throws -> [String] {
+    let (catalog, sets) = try await context.catalog()
+    let there = try await Copied(target)
+    // What retention would forget there in the same night is not copied: an append-only main repository may keep it for ever.
+    let isHeld = !record.doubts.isEmpty || Self.future(sets, now: now) != nil
+    let expired = isHeld ? [] : try await plan(catalog, sets, keeping: record.id, in: context).sets
+    let whole = catalog.of(context.host).filter { $0.record != nil && $0.gone.isEmpty && !expired.contains($0.id) }
+    // Also one whose record is there and whose part is not: somebody mended that repository.
+    let entries = whole.filter { entry in
+      !there.sets.contains(entry.record!.identity) || entry.files.map { !there.files.contains($0.identity) } == true
+        || entry.databases.contains { !there.databases.contains($0.identity) }
+    }
+    let marks = sets.filter { mark in
+      // What proves one repository proves nothing about another.
+      mark.tag("kind") == "accept" && mark.hostname == context.host && !there.sets.contains(mark.identity)
+        && whole.contains { $0.id.text == mark.tag("set") }
+    }
+    let files = entries.compactMap(\.files).filter { !there.files.contains($0.identity) }
+    let databases = entries.flatMap(\.databases).filter { !there.databases.contains($0.identity) }
+    if !files.isEmpty || !databases.isEmpty {
+      async let first: Void = Self.copy(files, context.files, target)
+      async let second: Void = Self.copy(databases, context.databases, target)
+      _ = try await (first, second)
+      // restic says nothing about a snapshot that it did not find.
+      try (try await Copied(target)).check(files: files, databases: databases)
+    }
+    let records = entries.compactMap(\.record).filter { !there.sets.contains($0.identity) }
+    try await Self.copy(records + marks, context.sets, target)
+    return entries.map(\.id.text)
+  }
+
+  private static func copy(_ snapshots: [Snapshot], _ source: Repository, _ target: Context) async throws {
+    if snapshots.isEmpty { return }
+    try await target.repository(source.name).copy(snapshots.map(\.id), from: source)
+  }
+
+  /// What the second repository holds, by `identity`.
+  private struct Copied: Sendable {
+    let files: Set<String>
+    let databases: Set<String>
+    let sets: Set<String>
+
+    init(_ target: Context) async throws {
+      let opened = await target.opened(Repository.Name.own)
+      let lists = Repository.Name.own.map { opened[$0]! }
+      try Failure.merge(lists)
+      let identities = try lists.map { Set(try $0.get().map(\.identity)) }
+      (files, databases, sets) = (identities[0], identities[1], identities[2])
+    }
+
+    func check(files: [Snapshot], databases: [Snapshot]) throws {
+      let missing =
+        files.filter { !self.files.contains($0.identity) } + databases.filter { !self.databases.contains($0.identity) }
+      try Failure.collect(
+        .repositoryFailed,
+        missing.map { Problem("snapshot \($0.short) did not arrive", hint: "try restic copy by hand and look at what it says") })
+    }
+  }
+}

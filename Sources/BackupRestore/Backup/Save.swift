@@ -1,0 +1,117 @@
+import SystemPackage
+
+/// The parts of a set: files and databases side by side.
+extension Backup {
+  struct Parts: Sendable {
+    var files: FilesPart?
+    var databases: [(part: DatabasePart, added: Int)] = []
+    var filesAdded = 0
+    var unreadable: [String] = []
+    var roles = ""
+    var isResumed = true
+    /// What they are compared with.
+    var last: Record?
+  }
+
+  /// The snapshots are exported first, so that every part shows the same moment as nearly as can be.
+  func prepareDumps(_ ready: Ready) async throws -> [Dump] {
+    guard let settings = configuration.database else { return [] }
+    var dumps: [Dump] = []
+    for name in ready.names {
+      dumps.append(try await Self.source { try await Dump.prepare(name, settings, configuration.waits, clients: ready.clients) })
+    }
+    return dumps
+  }
+
+  /// What the new set is compared with. Where the main repository is new and a second one is not, the last of that: a set of an empty
+  /// application must not age out the good ones there.
+  private func lastRecord(_ ready: Ready) async throws -> Record? {
+    if let last = try await readable(ready.catalog, in: context) { return last }
+    guard let copy = context.copy, let catalog = try? await copy.catalog().catalog else { return nil }
+    return try await readable(catalog, in: copy)
+  }
+
+  /// The newest undoubted record that can be read: a damaged one must not stop every backup from now on.
+  private func readable(_ catalog: Catalog, in context: Context) async throws -> Record? {
+    for entry in catalog.of(context.host).reversed() where entry.sound && !entry.rebuilt {
+      do { return try await context.record(of: entry.id, entry.record!) } catch let failure as Failure
+        where !failure.packs.isEmpty || failure.status == .refused
+      {
+        log.warning("the record of set \(entry.id) cannot be read: \(failure.problems[0].fact)\n  hint: run backup --check")
+      }
+    }
+    return nil
+  }
+
+  /// Files and databases side by side; the first failure stops the others.
+  func save(_ ready: Ready, _ dumps: [Dump], set: SetID) async throws -> Parts {
+    enum Saved: Sendable {
+      case files(FilesPart, added: Int, unreadable: [String])
+      case database(DatabasePart, added: Int)
+      case last(Record?)
+    }
+    let isResumed = Locked(true)
+    // The exported snapshots keep the dumps at this moment, whatever the application writes from now on.
+    let resume: @Sendable () async -> Void = {
+      let whole = await ready.commit.resume(ready.quiesce)
+      isResumed.change { $0 = whole }
+    }
+    if configuration.files == nil { await resume() }
+    var parts = try await withThrowingTaskGroup(of: Saved.self) { group in
+      group.addTask { .last(try await lastRecord(ready)) }
+      if let files = configuration.files {
+        group.addTask {
+          let (part, added, unreadable) = try await save(files, set: set, then: resume)
+          return .files(part, added: added, unreadable: unreadable)
+        }
+      }
+      for dump in dumps {
+        group.addTask {
+          let (part, added) = try await dump.save(into: context.databases, settings: configuration.database!, set: set)
+          return .database(part, added: added)
+        }
+      }
+      var parts = Parts()
+      for try await saved in group {
+        switch saved {
+        case .files(let part, let added, let unreadable):
+          (parts.files, parts.filesAdded, parts.unreadable) = (part, added, unreadable)
+        case .database(let part, let added): parts.databases.append((part, added))
+        case .last(let record): parts.last = record
+        }
+      }
+      return parts
+    }
+    parts.isResumed = isResumed.value
+    parts.databases.sort { ready.names.firstIndex(of: $0.part.name)! < ready.names.firstIndex(of: $1.part.name)! }
+    if let server = ready.server, !dumps.isEmpty {
+      let names = Set(parts.databases.flatMap { $0.part.roles.map(\.name) })
+      let (sql, passwords) = try await RoleReader(connection: server.session).script(for: names.sorted())
+      parts.roles = sql
+      if !passwords { log.info("roles are saved without password hashes: \(server.settings.user) may not read them") }
+    }
+    return parts
+  }
+
+  private func save(
+    _ files: FilesSettings, set: SetID, then resume: () async -> Void
+  ) async throws -> (FilesPart, added: Int, unreadable: [String]) {
+    let root = try FilePath(files.directory).status()
+    let empty = try Tree.entries(FilePath(files.directory)).allSatisfy { Tree.reserved.contains($0.string) }
+    let saved = try await context.files.backup(
+      Self.filesArguments(files, empty: empty), tags: ["set=\(set)", "kind=files"], directory: files.directory, part: "files",
+      tolerateUnreadable: files.allowUnreadable)
+    await resume()
+    let evidence = empty ? FilesEvidence() : try await context.files.evidence(of: saved.snapshot)
+    let part = FilesPart(
+      snapshot: saved.snapshot, directory: files.directory, paths: files.paths, root: root.attributes, evidence: evidence)
+    return (part, saved.added, saved.complete ? [] : saved.unreadable)
+  }
+
+  /// Relative to FILES_DIRECTORY, which is restic's working directory, so that the set can be restored anywhere.
+  /// Of an empty directory restic saves `.` never ("snapshot is empty", exit code 1, measured), but its absolute path.
+  static func filesArguments(_ files: FilesSettings, empty: Bool = false) -> [String] {
+    let own = Tree.reserved.sorted().flatMap { ["--exclude", ResticPattern.escaped(files.directory + "/" + $0)] }
+    return own + ["--"] + (empty ? [files.directory] : files.paths.isEmpty ? ["."] : files.paths)
+  }
+}

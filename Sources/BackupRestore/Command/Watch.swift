@@ -1,0 +1,33 @@
+import Synchronization
+
+/// Notices a transfer that stands still, and a repository that never answered. restic itself retries for 15 minutes, also on
+/// a read-only disk (measured); one that had answered may take that long.
+final class Watch: Sendable {
+  private struct State {
+    var last = ContinuousClock().now
+    var moved = false
+    var trouble: ContinuousClock.Instant?
+  }
+  private let limit: Duration?
+  private let patience: Duration
+  private let state = Mutex(State())
+
+  /// `limit`: without progress at all; nil where none is reported. `patience`: failing before any progress.
+  init(limit: Duration?, patience: Duration) { (self.limit, self.patience) = (limit, patience) }
+
+  /// Progress.
+  func touch() { state.withLock { $0 = State(moved: true) } }
+
+  /// A child says that it failed and tries again.
+  func fail() { state.withLock { $0.trouble = $0.trouble ?? ContinuousClock().now } }
+
+  /// Why the child should be stopped now.
+  var verdict: Outcome.Stop? {
+    let now = ContinuousClock().now
+    return state.withLock { state in
+      if !state.moved, let since = state.trouble, now - since > patience { return .deadline }
+      if let limit, now - state.last > limit { return .stalled }
+      return nil
+    }
+  }
+}

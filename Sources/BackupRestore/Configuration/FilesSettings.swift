@@ -1,0 +1,59 @@
+import SystemPackage
+
+/// Which files are saved.
+public struct FilesSettings: Sendable, Equatable {
+  public static let standardDirectory = "/var/jira"
+
+  public let directory: String
+  /// Entries below the directory, relative and normalised; empty means all.
+  public let paths: [String]
+  /// Given to restored files instead of the saved owner.
+  public let owner: Owner?
+  public let allowUnreadable: Bool
+
+  public struct Owner: Sendable, Equatable {
+    public let user: UInt32
+    public let group: UInt32
+  }
+
+  /// Nil when FILES_DIRECTORY is not set and the default does not exist: a database-only deployment.
+  init?(_ environment: inout Environment) {
+    let named = environment.text("FILES_DIRECTORY")
+    paths = Self.paths(&environment)
+    owner = Self.owner(&environment)
+    allowUnreadable = environment.flag("FILES_ALLOW_UNREADABLE")
+    var directory = named ?? Self.standardDirectory
+    while directory.count > 1, directory.hasSuffix("/") { directory.removeLast() }
+    if !directory.hasPrefix("/") || directory == "/" || FilePath(directory).lexicallyNormalized().string != directory {
+      environment.report(
+        "FILES_DIRECTORY is \"\(directory)\"", hint: "set an absolute path without . or .., and not / itself")
+    }
+    if named == nil, (try? FileStatus(directory)) == nil { return nil }
+    self.directory = directory
+  }
+
+  private static func paths(_ environment: inout Environment) -> [String] {
+    var paths: [String] = []
+    for path in environment.list("FILES_PATHS") {
+      let normal = FilePath(path).lexicallyNormalized()
+      if path.hasPrefix("/") || normal.starts(with: "..") || normal.string == "." || normal.isEmpty {
+        environment.report("FILES_PATHS names \"\(path)\"", hint: "name entries below FILES_DIRECTORY, without ..")
+      } else if Tree.reserved.contains(normal.components.first?.string ?? "") {
+        environment.report("FILES_PATHS names \"\(path)\"", hint: "that directory belongs to the toolkit; leave it out")
+      } else if let other = paths.first(where: { normal.starts(with: FilePath($0)) || FilePath($0).starts(with: normal) }) {
+        environment.report("FILES_PATHS names \"\(path)\" and \"\(other)\"", hint: "one contains the other: keep one")
+      } else {
+        paths.append(normal.string)
+      }
+    }
+    return paths
+  }
+
+  private static func owner(_ environment: inout Environment) -> Owner? {
+    guard let text = environment.text("FILES_OWNER") else { return nil }
+    let parts = text.split(separator: ":", omittingEmptySubsequences: false).map { UInt32($0) }
+    if parts.count == 2, let user = parts[0], let group = parts[1] { return Owner(user: user, group: group) }
+    environment.report("FILES_OWNER is \"\(text)\"", hint: "set two numbers, uid:gid, for example 901:901")
+    return nil
+  }
+}

@@ -1,0 +1,82 @@
+/// How restic reaches the repositories.
+public struct RepositorySettings: Sendable, Equatable {
+  /// The base: `files`, `pg-database` and `sets` lie below it. May contain a password, so it is a secret.
+  public let base: Secret
+  public private(set) var password: Secret
+  public private(set) var newPassword: Secret?
+  /// The host name that snapshots carry.
+  public let host: String
+  public let certificateFile: String?
+  /// Backend variables as restic reads them; `credentials` are the secret ones among them.
+  public let backend: [String: String]
+  public let credentials: [String: Secret]
+  /// Of the variables that name them: `COPY_` for the second repositories.
+  let prefix: String
+
+  init?(_ environment: inout Environment) {
+    self.init(&environment, prefix: "")
+  }
+
+  /// The second repository; nil when COPY_RESTIC_REPOSITORY and COPY_RESTIC_PASSWORD are both absent.
+  init?(copyFrom environment: inout Environment) {
+    let names = ["COPY_RESTIC_REPOSITORY", "COPY_RESTIC_PASSWORD", "COPY_RESTIC_NEW_PASSWORD"].flatMap { [$0, $0 + "_FILE"] }
+    guard names.contains(where: { !(environment.variables[$0] ?? "").isEmpty }) else { return nil }
+    self.init(&environment, prefix: "COPY_")
+  }
+
+  private init?(_ environment: inout Environment, prefix: String) {
+    self.prefix = prefix
+    let base = environment.text(prefix + "RESTIC_REPOSITORY")
+    let password = environment.secret(prefix + "RESTIC_PASSWORD")
+    // The predecessor's manifests name its file always; the Secret holds it only while it is needed.
+    newPassword = environment.text(prefix + "RESTIC_NEW_PASSWORD", optional: true).map { Secret($0) }
+    if base == nil, !environment.problems.contains(where: { $0.fact.hasPrefix("\(prefix)RESTIC_REPOSITORY_FILE") }) {
+      environment.report(
+        "\(prefix)RESTIC_REPOSITORY is not set",
+        hint: "set it to the base of the repositories, for example s3:https://s3.example.org/bucket/app")
+    }
+    if password == nil, !environment.problems.contains(where: { $0.fact.hasPrefix("\(prefix)RESTIC_PASSWORD_FILE") }) {
+      environment.report(
+        "\(prefix)RESTIC_PASSWORD is not set", hint: "set it, or \(prefix)RESTIC_PASSWORD_FILE to a mounted Secret")
+    }
+    host = Self.host(&environment)
+    certificateFile = environment.text("CERTIFICATE_FILE")
+    backend = environment.all(Variable.backend)
+    credentials = environment.all(Variable.backendSecrets).mapValues { Secret($0) }
+    if prefix.isEmpty, let certificateFile, (try? FileStatus(certificateFile)) == nil {
+      environment.report("CERTIFICATE_FILE: \(certificateFile) cannot be read", hint: "mount the CA certificate there")
+    }
+    if host.contains(",") { environment.report("RESTIC_HOST is \"\(host)\"", hint: "use a name without a comma") }
+    guard var base, let password else { return nil }
+    while base.count > 1, base.hasSuffix("/") { base.removeLast() }
+    Self.rememberPassword(in: base)
+    self.base = Secret(base, masked: false)
+    self.password = password
+  }
+
+  static func host(_ environment: inout Environment) -> String { environment.text("RESTIC_HOST") ?? "backup-restore" }
+
+  /// With this password and no other.
+  func with(password: Secret) -> RepositorySettings {
+    var other = self
+    other.password = password
+    other.newPassword = nil
+    return other
+  }
+
+  /// rest:https://user:password@host/: the password is masked wherever a child prints it.
+  private static func rememberPassword(in url: String) {
+    guard let scheme = url.firstRange(of: "://"), let at = url[scheme.upperBound...].lastIndex(of: "@") else { return }
+    let user = url[scheme.upperBound..<at]
+    if let colon = user.firstIndex(of: ":") { _ = Secret(String(user[user.index(after: colon)...])) }
+  }
+
+  /// The base with its password masked, for messages.
+  var shown: String {
+    let url = base.reveal()
+    guard let scheme = url.firstRange(of: "://"), let at = url[scheme.upperBound...].lastIndex(of: "@"),
+      let colon = url[scheme.upperBound..<at].firstIndex(of: ":")
+    else { return url }
+    return url[...colon] + "***" + url[at...]
+  }
+}

@@ -1,0 +1,71 @@
+import Synchronization
+
+/// restic's standard error: JSON mixed with plain text. Plain lines are passed on; JSON becomes facts.
+final class ResticErrors: Sendable {
+  /// Kept short, however many there are: memory must not grow with the data.
+  struct Heard: Sendable {
+    /// The files that could not be read.
+    var items: [String] = []
+    var errors: [String] = []
+    /// How many errors say that a file was there and is no more, and how many say anything else.
+    var vanished = 0
+    var others = 0
+  }
+
+  private let state = Mutex(Heard())
+  private let watch: Watch?
+
+  init(watch: Watch? = nil) { self.watch = watch }
+
+  var all: Heard { state.withLock { $0 } }
+
+  static let most = 1000
+
+  @Sendable func take(_ line: String) {
+    // Masked where it is remembered or logged, not here: a password that is also a JSON key would destroy the message.
+    // restic clears its status line with a carriage return before some messages.
+    let line = line.trimming(" \r")
+    // The second is restic's answer to a signal of ours.
+    guard !line.isEmpty, !line.hasPrefix("signal terminated received") else { return }
+    if line.contains(Repository.retrying) { watch?.fail() }
+    guard let message = ResticMessage(line: line) else {
+      // What the dump prints comes through restic, marked with the program restic started: env, which became pg_dump.
+      let dump = "subprocess env: "
+      let text = line.hasPrefix(dump) ? String(line.dropFirst(dump.count)) : "restic: " + line
+      log.info("\(Secret.mask(printable(text)))")
+      return remember(error: line.hasPrefix(dump) ? text : line)
+    }
+    switch message.message_type {
+    case "error":
+      // `check` has its messages one level higher, and empty lines among them.
+      let text = (message.error?.message ?? message.message ?? line).trimming(" \n")
+      // An application deletes its temporary files whenever it likes, which restic takes for a failure (measured, 0.19).
+      if message.item?.isEmpty == false, text.hasSuffix(": no such file or directory") {
+        log.info("restic: \(Secret.mask(printable(text)))")
+        state.withLock { $0.vanished += 1 }
+        return remember(error: text)
+      }
+      // What follows there is advice in general; which sets are concerned is said by ourselves.
+      if message.error != nil || !Repository.packs(in: text).isEmpty { log.warning("restic: \(Secret.mask(printable(text)))") }
+      remember(error: text, item: message.item ?? "")
+    case "exit_error":
+      // Fatal: several lines; the first is the fact.
+      let text = message.message ?? line
+      // Of a lock also the second: since when.
+      let lines = text.split(separator: "\n").prefix(message.code == 11 ? 2 : 1)
+      let first = lines.isEmpty ? text : lines.joined(separator: "; ")
+      remember(error: first.replacing("Fatal: ", with: ""))
+    default: log.info("restic: \(Secret.mask(printable(line)))")
+    }
+  }
+
+  private func remember(error: String, item: String? = nil) {
+    let error = Secret.mask(error)
+    state.withLock { state in
+      if item != nil { state.others += 1 }
+      if state.errors.count >= Self.most { state.errors.removeFirst() }
+      state.errors.append(printable(error))
+      if let item, !item.isEmpty, state.items.count < Self.most { state.items.append(printable(item)) }
+    }
+  }
+}

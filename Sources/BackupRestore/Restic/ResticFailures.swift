@@ -1,0 +1,75 @@
+/// What went wrong, in words and as this toolkit's exit code.
+extension Repository {
+  /// restic's exit codes, as it documents them; unknown ones are failures.
+  func failure(_ verb: String, _ result: Result) -> Failure {
+    let said = result.errors.last.map { ": " + $0 } ?? ""
+    switch result.ending {
+    case .exited(10):
+      return Failure(
+        .repositoryMissing, "no repository at \(shown)",
+        hint: "run init; if it existed, check \(settings.prefix)RESTIC_REPOSITORY and that its volume is mounted")
+    case .exited(3) where verb == "forget" && result.errors.contains { $0.contains("403 Forbidden") }:
+      return Failure(
+        .repositoryFailed, "\(shown) answered 403 Forbidden to forget",
+        hint: "an append-only server forgets by itself; otherwise look at its access rights")
+    case .exited(11):
+      return Failure(
+        .locked, "\(shown) is locked by another run\(said)",
+        hint: "wait for it to end, raise LOCK_WAIT, or run restic unlock if it is known to be dead")
+    case .exited(12):
+      return Failure(
+        .wrongPassword, "\(shown): wrong repository password",
+        hint: "check \(settings.prefix)RESTIC_PASSWORD or the file \(settings.prefix)RESTIC_PASSWORD_FILE names")
+    case .exited(1) where result.errors.contains { $0.contains("command failed: ") || $0.contains("failed to start command") }:
+      let cause = result.errors.first { $0.contains("error: ") } ?? result.errors.last ?? ""
+      return Failure(
+        .sourceFailed, "the dump failed: \(cause)",
+        hint: "nothing was saved; mend what PostgreSQL names above and run it again")
+    case .exited(3) where result.errors.contains { $0.hasSuffix(": no data read") }:
+      return Failure(
+        .sourceFailed, "the dump is empty", hint: "run pg_dump by hand and look at what it prints; nothing was saved")
+    case .exited(3) where verb == "backup":
+      return Failure(
+        .sourceFailed, "\(result.items.count) files could not be read: \(result.items.prefix(5).joined(separator: ", "))",
+        hint: "make them readable, or set FILES_ALLOW_UNREADABLE=true to leave them out")
+    case .exited(1) where verb == "init" && result.errors.contains { $0.contains("404 Not Found") }:
+      return Failure(
+        .repositoryFailed, "restic init failed on \(shown)\(said)",
+        hint: "restic's own rest-server takes two levels of path and no more: RESTIC_REPOSITORY may name one below the host")
+    // restic 0.19 fails where it cannot create its cache (measured): a user without a home, a read-only root.
+    case .exited(1) where result.errors.contains { $0.contains("unable to open cache") }:
+      return Failure(
+        .refused, "restic cannot create its cache\(said)",
+        hint: "mount a writable directory for it and set RESTIC_CACHE_DIR to that")
+    case _ where result.errors.contains { !Self.packs(in: $0).isEmpty }:
+      var failure = Failure(
+        .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
+        hint: "the repository is damaged: backup --check names the sets concerned; others are whole")
+      failure.packs = Set(result.errors.flatMap(Self.packs))
+      return failure
+    default:
+      return Failure(
+        .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
+        hint: result.ending.hint("check that the repository can be reached and has room; the lines above are restic's own"))
+    }
+  }
+
+  func failure(_ stop: Outcome.Stop, _ verb: String, _ result: Result) -> Failure {
+    // The last word is restic's own about being stopped by us; what it kept trying is the cause.
+    let tried = result.errors.last { $0.contains(Self.retrying) }
+    let cause =
+      tried.flatMap { $0.firstRange(of: "s: ").map { range in String(tried![range.upperBound...]) } } ?? result.errors.last
+    let said = cause.map { ": " + $0 } ?? ""
+    switch stop {
+    case .deadline:
+      return Failure(
+        .repositoryFailed, "\(shown) did not answer within \(waits.connect.components.seconds) s\(said)",
+        hint:
+          "check RESTIC_REPOSITORY, CERTIFICATE_FILE, the network and that it can be written; CONNECT_TIMEOUT sets the deadline")
+    case .stalled:
+      return Failure(
+        .repositoryFailed, "restic \(verb) on \(shown) made no progress for \(waits.stall.components.seconds) s\(said)",
+        hint: "check the network and the room in the repository and TMPDIR; STALL_TIMEOUT sets the deadline")
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import FoundationEssentials
+import Glibc
+import SystemPackage
+
+/// After a crash: what was committed is finished, what was not is undone.
+extension Commit {
+  /// Finishes every restore that was committed. Of those that were not, removes what they staged when `undoing`.
+  ///
+  /// - Parameter own: the restore that asks, and gives up.
+  /// - Throws: `Failure` 22 where it would have to write to a volume that is read-only.
+  func finishInterrupted(undoing: Bool, own: SetID? = nil) async throws {
+    for id in try restores() {
+      guard let exchange = exchange(id) else { continue }
+      guard let journal = try Journal.read(in: exchange.work) else {
+        if undoing {
+          log.info(id == own ? "\(Self.undone)" : "restore \(id) never got to its swap: removing what it staged")
+          try Tree.remove(exchange.work)
+        }
+        continue
+      }
+      if journal.phase == .replacing {
+        if !undoing { throw incomplete(journal) }
+        continue
+      }
+      if journal.phase == .done {
+        // A rollback took its tree, or a discard was interrupted: nothing is kept here any more.
+        if undoing, try FileStatus.existing(exchange.tree) == nil { try Tree.remove(exchange.work) }
+        continue
+      }
+      if !journal.renames.isEmpty, server == nil {
+        throw Failure(
+          .refused, "restore \(id) of files and databases is unfinished, and no database is configured",
+          hint: "set POSTGRES_DB and what goes with it, so that it can be finished")
+      }
+      if let server, try await !isCommitted(journal, server) {
+        if undoing {
+          log.info(
+            id == own ? "\(Self.undone)" : "restore \(id) was not committed: removing what it staged; nothing live was changed")
+          try Tree.remove(exchange.work)
+        }
+        continue
+      }
+      do {
+        try finish(journal, exchange)
+        log.warning("restore \(id) was interrupted after its commit: finished now, the new state is complete")
+      } catch let error as FileError where [EROFS, EACCES, EPERM].contains(error.number) {
+        throw Failure(
+          .refused, "restore \(id) was interrupted after its commit, and its files cannot be finished here: \(error)",
+          hint: "run backup or restore in the backup-restore pod, which mounts the volume writable: either finishes it first")
+      }
+    }
+    if undoing { try await dropStaging(own: own) }
+  }
+
+  private static let undone = "removing what was staged; nothing live was changed"
+
+  /// An `--in-place` that never ended: the live files are neither the old ones nor the new ones.
+  func incomplete(_ journal: Journal) -> Failure {
+    let before = journal.safety.map { "; what was live before is set \($0)" } ?? ""
+    return Failure(
+      .refused, "\(directory ?? "") is incomplete: restore --in-place of \(journal.source ?? "") was interrupted",
+      hint: "restore --in-place \(journal.source ?? "") finishes it\(before)")
+  }
+
+  func journal(_ id: SetID) throws -> Journal? { try exchange(id).flatMap { try Journal.read(in: $0.work) } }
+
+  /// The newest `--in-place` that never ended.
+  func replacing() throws -> Journal? { try unfinished().compactMap(journal).last { $0.phase == .replacing } }
+
+  /// The files are whole again.
+  func endReplacing() throws {
+    while let journal = try replacing(), let exchange = exchange(journal.id) { try Tree.remove(exchange.work) }
+  }
+
+  private func dropStaging(own: SetID?) async throws {
+    guard let server else { return }
+    for name in try await server.databases().sorted() {
+      guard let (id, isStaging) = server.settings.names.lazy.compactMap({ DatabaseName.parse(name, live: $0) }).first, isStaging
+      else { continue }
+      let whose = id == own ? "" : ", left by a restore or drill that was not committed; nothing live was changed"
+      log.info("dropping staging database \(name)\(whose)")
+      try await server.drop(name)
+    }
+  }
+
+  /// The second it is, unless a restore or rollback of that second left something: then the next one.
+  func newID() async throws -> SetID {
+    while true {
+      let id = SetID(Date())
+      let names = try await server?.databases() ?? []
+      let taken = names.contains { name in server!.settings.names.contains { DatabaseName.parse(name, live: $0)?.id == id } }
+      if !taken, try !restores().contains(id) { return id }
+      try await Task.sleep(for: .milliseconds(100))
+    }
+  }
+
+  /// The restores that left something on the volume, oldest first.
+  func restores() throws -> [SetID] {
+    guard let directory else { return [] }
+    let work = FilePath(directory).appending(Tree.workDirectory)
+    guard try FileStatus.existing(work) != nil else { return [] }
+    return try Tree.entries(work).compactMap { SetID($0.string) }.sorted()
+  }
+}

@@ -1,0 +1,119 @@
+import FoundationEssentials
+import SystemPackage
+
+/// A database beside the live one.
+extension Restore {
+  func stage(_ target: Target, _ ready: Ready) async throws -> (DatabaseEvidence, [String]) {
+    let server = ready.server!
+    let settings = server.settings
+    let properties = try await properties(of: target, ready)
+    let owner = ready.missingRoles.contains(properties.owner) ? settings.user : properties.owner
+    do {
+      try await server.session.execute(properties.create(target.staging, owner: owner, serverMajor: server.major))
+    } catch let error as DatabaseError {
+      throw Failure(
+        .refused, "the staging database could not be created: \(error.message)",
+        hint: "nothing live was changed; the server lacks what PostgreSQL names: locale, encoding or rights")
+    }
+    let accepted = try await load(target, ready)
+    let connection = try await server.open(target.staging)
+    let copy: DatabaseEvidence
+    do {
+      copy = try await EvidenceReader(connection: connection).read()
+      // Statistics are not in the archive; without them the first queries of the application would be slow.
+      try await connection.execute("ANALYZE")
+      for statement in properties.replay(on: target.staging, owner: owner, missing: ready.missingRoles) {
+        try await server.session.execute(statement)
+      }
+    } catch let error as DatabaseError {
+      throw Failure(
+        .verificationFailed, "staging database \(target.staging): \(error.message)",
+        hint: "nothing live was changed; mend what PostgreSQL names and run it again")
+    }
+    return (copy, accepted + (target.part.evidence?.differences(in: copy) ?? []))
+  }
+
+  /// As saved; where the record is lost, those of the live database, else of the maintenance database.
+  private func properties(of target: Target, _ ready: Ready) async throws -> DatabaseProperties {
+    if let saved = target.part.properties { return saved }
+    let server = ready.server!
+    if ready.live.contains(target.live) { return try await DatabaseProperties(try await server.open(target.live)) }
+    return try await DatabaseProperties(server.session).plain(owner: server.settings.user)
+  }
+
+  /// Returns the errors that the operator accepts.
+  private func load(_ target: Target, _ ready: Ready) async throws -> [String] {
+    let part = "database \(target.live)"
+    let growing = Task { await watchGrowth(target, ready.server!, part) }
+    defer {
+      growing.cancel()
+      Screen.shared.finish(part)
+    }
+    if !target.part.isPlain {
+      try await loadArchive(target, ready)
+      return []
+    }
+    let server = ready.server!
+    let dump = PlainDump(
+      settings: server.settings, program: try ready.clients.psql(server: server.major), serverMajor: server.major,
+      base: context.base, acceptsErrors: options.acceptDifferences)
+    let repository = context.repository(ready.plan.source.databaseIn)
+    return try await repository.piped(target.part.archive, of: target.part.snapshot) {
+      try await dump.run(staging: target.staging, input: $0)
+    }
+  }
+
+  /// In parallel from a spooled archive where TMPDIR has the room, else streamed.
+  private func loadArchive(_ target: Target, _ ready: Ready) async throws {
+    let server = ready.server!
+    let repository = context.repository(ready.plan.source.databaseIn)
+    let client = try ready.clients.restore(archive: target.part.pgDump ?? ready.clients.newestMajor, server: server.major)
+    let restore = ArchiveRestore(
+      settings: server.settings, program: client.program, clientMajor: client.major, serverMajor: server.major,
+      base: context.base,
+      keepOwners: ready.missingRoles.isEmpty)
+    let spool = ready.scratch.path.appending(percentEncoded(target.staging.utf8))
+    let free = min(try Tree.free(ready.scratch.path.string).bytes, context.configuration.scratchBytes ?? .max)
+    // Room for every database of the set at once, and some for restic's own scratch files.
+    let need = ready.plan.databases.reduce(0) { $0 + $1.part.bytes } + 256 << 20
+    if free > need {
+      let file = try FileDescriptor.open(
+        spool, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
+      try await repository.dump(target.part.archive, of: target.part.snapshot, into: file)
+      try await restore.run(restore.command(staging: target.staging, archive: spool.string, jobs: Self.jobs), input: .none)
+      try Tree.remove(spool)
+    } else {
+      log.info("TMPDIR has \(Format.bytes(free)) free, a parallel restore needs \(Format.bytes(need)): streaming instead")
+      // restic writes into pg_restore: the data goes from child to child.
+      try await repository.piped(target.part.archive, of: target.part.snapshot) {
+        try await restore.run(restore.command(staging: target.staging, archive: nil, jobs: 1), input: $0)
+      }
+    }
+  }
+
+  static var jobs: Int { max(2, ProcessInfo.processInfo.activeProcessorCount) }
+
+  /// pg_restore reports no progress; the size of the database tells.
+  private func watchGrowth(_ target: Target, _ server: Server, _ part: String) async {
+    guard let connection = try? await server.open(server.settings.maintenance) else { return }
+    let meter = Meter(part)
+    while !Task.isCancelled {
+      if let size = try? await connection.number("SELECT pg_catalog.pg_database_size($1::name)", [target.staging]) {
+        if Task.isCancelled { return }
+        meter.update(done: size, total: target.part.properties?.size)
+      }
+      try? await Task.sleep(for: .seconds(1))
+    }
+  }
+}
+
+extension DatabaseProperties {
+  /// The same encoding and locale, nothing else.
+  func plain(owner: String) -> DatabaseProperties {
+    DatabaseProperties(
+      serverVersion: serverVersion, owner: owner, encoding: encoding, provider: provider, collate: collate, ctype: ctype,
+      locale: locale, icuRules: icuRules, tablespace: "pg_default", connectionLimit: -1, isTemplate: false, comment: nil,
+      grants: nil,
+      settings: [], size: 0)
+  }
+}

@@ -1,0 +1,97 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// Names, passwords and paths as hostile as Linux and PostgreSQL allow.
+@Suite(.serialized) struct Hostile {
+  /// Every character but `/` and NUL, more or less.
+  static let name = "-x '\"\\\n\r\t$(id)`id`;*?[a]{1,2} =%s%n:,\u{1}\u{1B}[31m\u{7F}\u{9B}ü\u{301}\u{202E}😀~#&|<>!"
+
+  /// As far as PostgreSQL takes it (63 bytes), and without the comma that separates names in POSTGRES_DB.
+  static let database = "-x '\"\\\n\t$(id)`id`;*?[a] =%s:\u{1}\u{1B}[31m\u{7F}ü😀"
+
+  @Test func everyNameAndPasswordMayBeAnything() async throws {
+    let cluster = try await Cluster()
+    let plain = try await Site(cluster: cluster)
+    let root = plain.root + "/" + Self.name
+    let role = "role \(Self.database.prefix(20))"
+    let password = "pass \(Self.name) word"
+    let site = try await Site(
+      cluster: cluster, database: Self.database,
+      settings: [
+        "FILES_DIRECTORY": root + "/files \(Self.name)", "RESTIC_REPOSITORY": root + "/repository \(Self.name)",
+        "RESTIC_CACHE_DIR": root + "/cache \(Self.name)", "TMPDIR": root + "/tmp \(Self.name)", "RESTIC_PASSWORD": password,
+        "POSTGRES_USER": role, "POSTGRES_PASSWORD": password, "RESTIC_HOST": "host \(Self.name.replacing(",", with: ""))",
+        "FILES_PATHS": "entry \(Self.name.replacing(",", with: "")),-",
+      ])
+    let files = site.settings["FILES_DIRECTORY"]!
+    for directory in [files, site.settings["TMPDIR"]!, site.settings["RESTIC_CACHE_DIR"]!] {
+      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
+    }
+    try await cluster.psql("postgres", "CREATE ROLE \(SQL.identifier(role)) LOGIN CREATEDB PASSWORD \(SQL.literal(password))")
+    try await cluster.psql(
+      "postgres", "CREATE DATABASE \(SQL.identifier(Self.database)) OWNER \(SQL.identifier(role)) TEMPLATE template0")
+    _ = try await site.sql("SET ROLE \(SQL.identifier(role)); CREATE TABLE public.word AS SELECT 'first' AS word")
+    let write = { (word: String) in
+      _ = try await site.sql("UPDATE word SET word = '\(word)'")
+      for entry in site.settings["FILES_PATHS"]!.split(separator: ",") {
+        let path = "\(files)/\(entry)"
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+        try word.write(toFile: path + "/" + Self.name, atomically: false, encoding: .utf8)
+      }
+    }
+    let live = {
+      let entry = site.settings["FILES_PATHS"]!.split(separator: ",")[0]
+      return try await site.sql("SELECT word FROM word") + " "
+        + String(contentsOfFile: "\(files)/\(entry)/\(Self.name)", encoding: .utf8)
+    }
+    var said = ""
+    for (word, program, arguments) in [
+      ("first", "init", []), ("first", "backup", []), ("second", "backup", ["--check"]), ("third", "restore", ["--list"]),
+      ("third", "restore", ["--dry-run"]), ("third", "restore", ["--drill"]), ("third", "restore", []),
+    ] as [(String, String, [String])] {
+      try await write(word)
+      let run = try await site.run(program, arguments, with: ["CHECK_DAYS": "1"])
+      #expect(run.code == 0, "\(program) \(arguments): \(run)")
+      said += run.output + run.errors
+    }
+    #expect(try await live() == "second second")
+    let back = try await site.run("restore", ["--rollback"])
+    #expect(back.code == 0, "\(back)")
+    #expect(try await live() == "third third")
+    let status = try await site.run("restore", ["--status"])
+    #expect(status.code == 0, "\(status)")
+    said += status.output + status.errors
+    // Nothing of it reaches a terminal as more than text, and no secret at all.
+    let control = said.unicodeScalars.first { $0.properties.generalCategory == .control && $0 != "\n" }
+    #expect(control == nil, "\(said)")
+    #expect(!said.contains(printable(password)) && !said.contains(password))
+  }
+
+  /// Bytes that are no text would become another password, or another place.
+  @Test func bytesThatAreNoTextAreRefusedBeforeAnythingIsMade() async throws {
+    let site = try await Site()
+    for (name, code) in [("RESTIC_PASSWORD", 78), ("RESTIC_REPOSITORY", 78), ("FILES_DIRECTORY", 78), ("RESTIC_HOST", 78)] {
+      for program in ["init", "backup", "restore"] {
+        let run = try await Shell.run(
+          "bash", ["-c", "export \(name)=\"$\(name)\"$'a\\xff'; exec \(Site.products)/\(program)"], environment: site.settings,
+          check: false)
+        #expect(run.code == code && run.errors.contains("\(name) is not UTF-8 text"), "\(run)")
+      }
+    }
+    #expect(!FileManager.default.fileExists(atPath: site.repository))
+  }
+
+  /// What was typed is what is done, whatever is loaded before us: without its arguments `restore --list` would be a restore.
+  @Test func aPreloadedLibraryThatChangesTheEnvironmentTakesNoArgumentAway() async throws {
+    let site = try await Site()
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
+    #expect(FileManager.default.fileExists(atPath: library))
+    for program in ["init", "backup", "restore"] {
+      let version = try await site.run(program, ["--version"], with: ["LD_PRELOAD": library])
+      #expect(version.code == 0 && version.output == Program.version + "\n", "\(version)")
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import Foundation
+import Glibc
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// A PostgreSQL server that crashes, or whose disk somebody else fills, while it is saved or restored.
+@Suite(.serialized) struct PostgresServers {
+  /// Its answer to a lost process: every session ends, and it recovers by itself.
+  static func crash(_ broken: Broken) async throws {
+    let pid = try await broken.cluster.psql(
+      "postgres", "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() LIMIT 1"
+    ).output.trimming("\n")
+    let parent = try #require(broken.cluster.pid)
+    // Any process of the server will do where no session is there.
+    let any = try await Shell.script("pgrep -P \(parent) | tail -n 1", in: "/").trimming("\n")
+    let target = try #require(pid_t(pid) ?? pid_t(any))
+    kill(target, SIGKILL)
+  }
+
+  static func untilAnswering(_ broken: Broken) async throws {
+    for _ in 0..<300 {
+      if try await broken.cluster.psql("postgres", "SELECT 1", check: false).code == 0 { return }
+      try await Task.sleep(for: .milliseconds(100))
+    }
+    throw Failure(.unexpected, "the server did not come back within 30 s", hint: "see \(broken.cluster.directory)/log")
+  }
+
+  @Test func aServerThatCrashesDuringABackupLeavesNoSetAndTheNextRunSucceeds() async throws {
+    let broken = try await Broken(cluster: try await Cluster(), megabytes: 1)
+    for delay in [0.3, 0.8] + (0..<rounds).map({ _ in Double.random(in: 0...2) }) {
+      let before = try await broken.site.sets().count
+      async let run = broken.site.run("backup")
+      try await Task.sleep(for: .seconds(delay))
+      try await Self.crash(broken)
+      let ended = try await run
+      try await Self.untilAnswering(broken)
+      let after = try await broken.site.sets().count
+      #expect(ended.code == 0 || ended.code == 4 ? after == before + 1 : after == before, "after \(delay) s: \(ended)")
+      #expect([0, 4, 20].contains(ended.code), "after \(delay) s: \(ended)")
+      try await broken.succeed("backup")
+      try await broken.expectPromises(["first first"], "a crash of the server after \(delay) s")
+    }
+  }
+
+  /// Whatever was on its way: the databases are the old ones or the new ones, the files go with them, and the next run says which.
+  @Test func aServerThatCrashesDuringARestoreLeavesTheOldStateOrTheNewOne() async throws {
+    let broken = try await Broken(cluster: try await Cluster(), megabytes: 1)
+    let set = try await broken.site.sets()[0]
+    try await broken.write("second")
+    let whole = try await broken.seconds("restore", set)
+    for round in 0..<rounds * 3 {
+      let word = "round-\(round)"
+      try await broken.write(word)
+      let delay = Double.random(in: 0.1...whole)
+      let killed = round % 3 == 2
+      let fault = "a crash of the server after \(delay) s of a restore\(killed ? ", which is killed too" : "")"
+      async let ended = broken.interrupted("restore", [set], signal: killed ? SIGKILL : 0, after: delay)
+      try await Task.sleep(for: .seconds(delay))
+      try await Self.crash(broken)
+      let run = try await ended
+      try await Self.untilAnswering(broken)
+      #expect(killed || [0, 20, 21, 22].contains(run.code), "\(fault): \(run)")
+      let database = try await broken.site.sql("SELECT word FROM word")
+      try await broken.succeed("backup")
+      #expect(try await broken.live() == "\(database) \(database)", "\(fault): \(run)")
+      #expect([word, "first"].contains(database), "\(fault)")
+      try await broken.succeed("restore", set)
+      #expect(try await broken.live() == "first first", "\(fault)")
+      try await broken.expectTidy(fault)
+      try await broken.discardKept()
+    }
+  }
+
+  /// Somebody else fills the disk below the server while a restore loads: it says so, and what was live is as PostgreSQL left it.
+  @Test func aServersDiskThatFillsUpDuringARestoreLeavesTheLiveDatabase() async throws {
+    let cluster = try await Cluster(options: ["max_wal_size=64MB", "min_wal_size=32MB"], room: "400m")
+    let broken = try await Broken(cluster: cluster, megabytes: 1)
+    try await broken.write("second")
+    // All but what a few more transactions of the live database need.
+    let changes = try broken.beforeLoading(
+      "head -c 1G /dev/zero >'\(cluster.directory)/theirs'; truncate -s -2M '\(cluster.directory)/theirs'")
+    let failed = try await broken.site.run("restore", with: changes)
+    #expect(failed.code == 20 || failed.code == 21 || failed.code == 22, "\(failed)")
+    #expect(failed.errors.contains("No space left on device"), "\(failed.errors)")
+    try await Shell.script("rm -f theirs", in: cluster.directory)
+    // Where WAL found no room the server is down, and whoever runs it starts it again.
+    if try await cluster.psql("postgres", "SELECT 1", check: false).code != 0 { try await cluster.start() }
+    #expect(try await broken.live() == "second second")
+    try await broken.succeed("backup")
+    try await broken.succeed("restore", try await broken.site.sets()[0])
+    #expect(try await broken.live() == "first first")
+    try await broken.expectTidy("a full disk of the server")
+  }
+
+  /// A dump whose backend is ended by somebody: no set, and the reason.
+  @Test func aBackendThatIsEndedFailsTheDump() async throws {
+    let broken = try await Broken(cluster: try await Cluster(), megabytes: 1)
+    // It waits for a table, and is ended there.
+    let holder = Sessions.session(broken, "BEGIN; LOCK TABLE rest; SELECT pg_sleep(300)")
+    let waiting = "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'backup-restore%'"
+    try await Sessions.until(broken, "EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation IS NOT NULL)")
+    async let run = broken.site.run("backup")
+    try await Sessions.until(broken, "EXISTS (SELECT \(waiting))")
+    try await broken.cluster.psql("postgres", "SELECT pg_terminate_backend(pid) \(waiting)")
+    let failed = try await run
+    try await broken.cluster.psql(
+      "postgres",
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND pid <> pg_backend_pid()")
+    _ = try await holder.value
+    #expect(failed.code == 20 && failed.errors.contains("terminating connection"), "\(failed)")
+    #expect(try await broken.site.sets().count == 1)
+    try await broken.succeed("backup")
+  }
+}
