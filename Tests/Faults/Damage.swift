@@ -12,9 +12,9 @@ import Testing
   static func damage(_ repository: String, _ kind: Kind, in site: Site) async throws {
     let pack =
       "pack=$(find repository/\(repository)/data -type f -printf '%T@ %s %p\\n' | sort -n | tail -n 2 | sort -k 2 -n | tail -n 1 | cut -d ' ' -f 3)"
+    let bytes = String(repeating: "\\xff", count: 8)
     let action =
-      kind == .deleted
-      ? "rm -f $pack" : "chmod u+w $pack; printf '\\xff\\xff\\xff\\xff\\xff\\xff\\xff\\xff' | dd of=$pack bs=1 seek=100 conv=notrunc status=none"
+      kind == .deleted ? "rm -f $pack" : "chmod u+w $pack; printf '\(bytes)' | dd of=$pack bs=1 seek=100 conv=notrunc status=none"
     try await Shell.script("\(pack); \(action); rm -rf cache/*", in: site.root)
   }
 
