@@ -40,7 +40,7 @@ let package = Package(
       name: "bench",
       dependencies: ["BackupRestore", "Support", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Tests/Bench", swiftSettings: strict),
-    .testTarget(name: "Unit", dependencies: ["BackupRestore"], path: "Tests/Unit", swiftSettings: strict),
+    .testTarget(name: "Unit", dependencies: ["BackupRestore", "Support"], path: "Tests/Unit", swiftSettings: strict),
     .testTarget(
       name: "Integration",
       dependencies: [

@@ -133,9 +133,21 @@ final class Application: Sendable {
   }
 
   func exec(_ command: [String], terminal: Bool) async throws -> Shell.Result {
-    let line = typed(command, terminal: terminal)
-    return try await Shell.run(
-      terminal ? "script" : "sh", terminal ? ["-qec", line, "/dev/null"] : ["-c", line + " <&-"], check: false)
+    try await shell(typed(command, terminal: terminal), terminal: terminal)
+  }
+
+  /// A line of the README, where the namespace and the application are called `jira`.
+  func type(_ line: String, terminal: Bool) async throws -> Shell.Result {
+    let replacements = [
+      "kubectl -n jira": "kubectl --kubeconfig \(kube.kubeconfig) -n \(namespace)", "deployment jira": "deployment app",
+      "exec -it": terminal ? "exec -it" : "exec",
+    ]
+    return try await shell(replacements.reduce(line) { $0.replacing($1.key, with: $1.value) }, terminal: terminal)
+  }
+
+  private func shell(_ line: String, terminal: Bool) async throws -> Shell.Result {
+    let arguments = terminal ? ["-qec", line, "/dev/null"] : ["-c", line + " <&-"]
+    return try await Shell.run(terminal ? "script" : "sh", arguments, check: false)
   }
 
   func typed(_ command: [String], terminal: Bool) -> String {

@@ -12,10 +12,10 @@ public enum Shell {
     public let errors: String
   }
 
-  /// PATH and little else: tests must not depend on the machine's variables.
+  /// PATH and little else: tests must not depend on the machine's variables. docker/coverage sets the other.
   public static let environment = [
     "PATH": ProcessInfo.processInfo.environment["PATH"] ?? "", "LC_ALL": "C.UTF-8", "HOME": "/root",
-  ]
+  ].merging(ProcessInfo.processInfo.environment.filter { $0.key == "LLVM_PROFILE_FILE" }) { $1 }
 
   @discardableResult
   public static func run(
