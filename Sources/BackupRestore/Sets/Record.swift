@@ -165,7 +165,7 @@ struct DatabaseEvidence: Codable, Equatable, Sendable {
 struct TableEvidence: Codable, Equatable, Sendable {
   let name: String
   let rows: Int
-  /// Sum of hashtextextended over the rows' text; nil where a row is too large to be hashed, or where there is no row.
+  /// Sum of the rows' hashes, see `EvidenceReader`; nil where a row is too large to be hashed, or where there is no row.
   let hash: String?
   let hashed: Bool
 }
