@@ -16,12 +16,13 @@ extension Restore {
         hint: "nothing live was changed; the server lacks what PostgreSQL names: locale, encoding or rights")
     }
     let accepted = try await load(target, ready)
-    let connection = try await server.open(target.staging)
+    let (reading, analysing) = (try await server.open(target.staging), try await server.open(target.staging))
     let copy: DatabaseEvidence
     do {
-      copy = try await EvidenceReader(connection: connection).read()
       // Statistics are not in the archive; without them the first queries of the application would be slow.
-      try await connection.execute("ANALYZE")
+      async let analysed: Void = analysing.execute("ANALYZE")
+      copy = try await EvidenceReader(connection: reading).read()
+      try await analysed
       for statement in properties.replay(on: target.staging, owner: owner, missing: ready.missingRoles) {
         try await server.session.execute(statement)
       }
