@@ -54,8 +54,8 @@ final class Ground: Sendable {
       left=\(data.files) d=0
       while [ $left -gt 0 ]; do
         n=$((left < 100 ? left : 100)) left=$((left - 100)) d=$((d + 1)); mkdir -p small/$d
-        if [ $((d % 2)) = 0 ]; then head -c $((n * 20480)) /dev/urandom; else openssl rand -hex $((n * 10240)); fi |
-          head -c $((n * 20480)) | split -a 2 -b 20480 - small/$d/
+        if [ $((d % 2)) = 0 ]; then head -c $((n * 20480)) /dev/urandom; else openssl rand -hex $((n * 10240)) | tr -d '\\n'; fi |
+          split -a 2 -b 20480 - small/$d/
       done
       mkdir large
       for i in $(seq \(data.large)); do
