@@ -19,6 +19,7 @@ import Support
   @Flag(help: "Keep the results in README.md and docker/performance.svg.") var write = false
 
   mutating func run() async throws {
+    programs = URL(filePath: programs).resolvingSymlinksInPath().path
     let scale = ProcessInfo.processInfo.environment["BENCH_SCALE"].flatMap { Double($0) } ?? 1
     var report = try Report.kept()
     for figure in figures {

@@ -54,13 +54,17 @@ extension Restore {
         title: "set \(entry.id)", arguments: entry.id.text,
         record: record(entry.id, entry.host, files: files, databases: databases), only: options.only)
     }
+    // Both at once: each costs restic its key anew.
+    async let roles = roles(of: entry, snapshot)
     let record = try await context.record(of: entry.id, snapshot).located(at: entry)
-    let roles =
-      record.databases.isEmpty || options.only == .files
-      ? [] : try await context.sets.read("/roles.sql", of: snapshot.id, limit: Context.largestRecord)
     return Source(
-      title: "set \(entry.id)", arguments: entry.id.text, record: record, roles: String(decoding: roles, as: UTF8.self),
-      only: options.only)
+      title: "set \(entry.id)", arguments: entry.id.text, record: record, roles: try await roles, only: options.only)
+  }
+
+  private func roles(of entry: Catalog.Entry, _ record: Snapshot) async throws -> String {
+    if entry.databases.isEmpty || options.only == .files { return "" }
+    return String(
+      decoding: try await context.sets.read("/roles.sql", of: record.id, limit: Context.largestRecord), as: UTF8.self)
   }
 
   // MARK: Old style
