@@ -19,11 +19,11 @@ struct EvidenceReader: Sendable {
       + "AND d.deptype = 'e')"
   }
 
-  /// A row's hash is a chain: each column's text, hashed with the columns before it as seed, and NULL by another seed. That is half the
-  /// time of hashing `ROW(…)::text`, which quotes every character (measured), and near that of `hash_record_extended`, to which 1.0
-  /// equals 1.00 and enums differ after a restore. A cast to text may be a function that loses something, as that of character(n) does
-  /// blanks: such types, and domains, go through ROW. So do tables of over 200 columns: 1,600 need 1.8 MB of the server's stack, which
-  /// has 2 (measured).
+  /// A row's hash is a chain: each column's text, hashed with the columns before it as seed, and NULL by another seed. That is half
+  /// the time of hashing `ROW(…)::text`, which quotes every character (measured), and near that of `hash_record_extended`, to which
+  /// 1.0 equals 1.00 and enums differ after a restore. A declared cast to text is not the type's output: that of character(n) loses
+  /// blanks, that of xml keeps a declaration which the dump has not. Such types, and domains, go through ROW. So do tables of over
+  /// 200 columns: 1,600 need 1.8 MB of the server's stack, which has 2 (measured).
   private static let rowHash = """
     SELECT CASE WHEN count(*) = 0 THEN '0'
       WHEN count(*) > 200 THEN format('pg_catalog.hashtextextended(ROW(%s)::text, 0)', string_agg(k.name, ', ' ORDER BY k.nr))
@@ -31,7 +31,7 @@ struct EvidenceReader: Sendable {
         || string_agg(format(' # (%s IS NULL)::int)', k.name), '' ORDER BY k.nr) END
     FROM (SELECT quote_ident(a.attname) AS name, row_number() OVER (ORDER BY a.attname COLLATE "C") AS nr,
         format(CASE WHEN t.typtype = 'd' OR EXISTS (SELECT FROM pg_catalog.pg_cast x
-            WHERE x.castsource = t.oid AND x.casttarget = 'pg_catalog.text'::regtype AND x.castfunc <> 0)
+            WHERE x.castsource = t.oid AND x.casttarget = 'pg_catalog.text'::regtype AND t.typname <> 'varchar')
           THEN 'ROW(%I)::text' ELSE '%I::text' END, a.attname) AS text
       FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') k
