@@ -35,6 +35,9 @@ public struct Context: Sendable {
   /// The same with the second repositories in place of the main ones; nil where none are configured.
   var copy: Context? { configuration.copy.map { Context(self, $0) } }
 
+  /// This one, and the one with the second repositories where they are configured.
+  var withCopy: [Context] { [self] + (copy.map { [$0] } ?? []) }
+
   /// - Throws: `Failure` 78 where no second repository is configured.
   public func second() throws -> Context {
     if let copy { return copy }
@@ -64,13 +67,21 @@ public struct Context: Sendable {
   var sets: Repository { repository(.sets) }
   var host: String { settings.host }
 
-  /// Every repository's snapshots at once: proves that all can be opened.
+  var repositories: [Repository] { Repository.Name.own.map(repository) }
+
+  /// What the repositories' snapshots prove.
   func catalog() async throws -> (catalog: Catalog, sets: [Snapshot]) {
+    let (files, databases, sets) = try await snapshots()
+    return (Catalog(files: files, databases: databases, sets: sets), sets)
+  }
+
+  /// Every repository's snapshots at once: proves that all can be opened.
+  func snapshots() async throws -> (files: [Snapshot], databases: [Snapshot], sets: [Snapshot]) {
     let opened = await opened(Repository.Name.own)
     let results = Repository.Name.own.map { opened[$0]! }
     try Failure.merge(results)
     let lists = try results.map { try $0.get() }
-    return (Catalog(files: lists[0], databases: lists[1], sets: lists[2]), lists[2])
+    return (lists[0], lists[1], lists[2])
   }
 
   /// The snapshots of each of these repositories, all opened at once.

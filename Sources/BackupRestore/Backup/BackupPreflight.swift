@@ -20,12 +20,11 @@ extension Backup {
 
   /// The locks, then everything that can be known to be wrong, in one report.
   func preflight(dryRun: Bool) async throws -> Ready {
-    async let clients = context.clients()
+    let clients = await context.clients()
     var results: [Result<Void, any Error>] = []
-    let found = await clients
     var server: Server?
     if let settings = configuration.database {
-      let connected = await settled { try await Self.source { try await connect(settings, found) } }
+      let connected = await settled { try await Self.source { try await connect(settings, clients) } }
       server = try? connected.get()
       results.append(connected.map { _ in })
     }
@@ -50,7 +49,7 @@ extension Backup {
       if !dryRun { try await commit.finishInterrupted(undoing: false) }
       let listing = try catalog.get()
       return Ready(
-        catalog: listing.catalog, sets: listing.sets, clients: found, server: server, commit: commit,
+        catalog: listing.catalog, sets: listing.sets, clients: clients, server: server, commit: commit,
         quiesce: try quiesce.get(), names: configuration.database?.names ?? [])
     } catch {
       // An earlier run that was killed may have left the application down. With all locks held nobody else needs that.
@@ -62,7 +61,7 @@ extension Backup {
   /// restic itself would try for 15 minutes to write its lock (measured).
   private func checkWritable() throws {
     var problems: [Problem] = []
-    for repository in [context.files, context.databases, context.sets] {
+    for repository in context.repositories {
       guard let path = repository.localPath, access(path + "/locks", W_OK) != 0 else { continue }
       problems.append(
         Problem("\(FileError("access", path + "/locks"))", hint: "mount the repository writable, for this user"))

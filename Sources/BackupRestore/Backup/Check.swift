@@ -7,9 +7,9 @@ extension Backup {
     let parts = configuration.checkDays
     let part = Self.part(of: parts, on: now)
     var isWhole = true
-    for context in [context, context.copy].compactMap({ $0 }) {
+    for context in context.withCopy {
       await withTaskGroup(of: Bool.self) { group in
-        for repository in [context.files, context.databases, context.sets] {
+        for repository in context.repositories {
           group.addTask { await check(repository, part, parts, in: context) }
         }
         for await whole in group { isWhole = isWhole && whole }

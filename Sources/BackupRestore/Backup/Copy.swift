@@ -60,11 +60,10 @@ extension Backup {
     let sets: Set<String>
 
     init(_ target: Context) async throws {
-      let opened = await target.opened(Repository.Name.own)
-      let lists = Repository.Name.own.map { opened[$0]! }
-      try Failure.merge(lists)
-      let identities = try lists.map { Set(try $0.get().map(\.identity)) }
-      (files, databases, sets) = (identities[0], identities[1], identities[2])
+      let lists = try await target.snapshots()
+      files = Set(lists.files.map(\.identity))
+      databases = Set(lists.databases.map(\.identity))
+      sets = Set(lists.sets.map(\.identity))
     }
 
     func check(files: [Snapshot], databases: [Snapshot]) throws {

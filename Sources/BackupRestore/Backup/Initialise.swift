@@ -9,7 +9,7 @@ public struct Initialise: Sendable {
   public func run() async throws -> ExitStatus {
     var results: [Result<Void, any Error>] = []
     // One after the other: two at once would both make the bucket of an object store, and one of them fail (seen with SeaweedFS).
-    for context in [context, context.copy].compactMap({ $0 }) {
+    for context in context.withCopy {
       let opened = await context.opened(Repository.Name.own)
       for name in Repository.Name.own {
         let found = opened[name]!

@@ -8,7 +8,7 @@ public struct RotatePassword: Sendable {
   /// Add the new key everywhere, open everything with it, only then remove the old one. `restic key passwd` would do all three in
   /// one repository after the other, and on an append-only server fails after it added the key (measured).
   public func run() async throws -> ExitStatus {
-    let contexts = [context, context.copy].compactMap { $0 }.filter { $0.settings.newPassword != nil }
+    let contexts = context.withCopy.filter { $0.settings.newPassword != nil }
     if contexts.isEmpty {
       throw Failure(
         .configuration, "RESTIC_NEW_PASSWORD is not set", hint: "set it, or RESTIC_NEW_PASSWORD_FILE to a mounted Secret")

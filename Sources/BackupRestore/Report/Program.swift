@@ -43,13 +43,15 @@ public enum Program {
     _ environment: [String: String] = ProcessInfo.processInfo.environment, reporting run: Reporter.Run? = nil,
     _ body: @escaping @Sendable (Context) async throws -> ExitStatus
   ) async throws {
+    // Before the configuration, so that a wrong one is reported too. What is wrong with these variables is said there.
     var reported = Environment(environment)
-    Screen.bootstrap(ReportingSettings(&reported).format)
+    let settings = ReportingSettings(&reported)
+    Screen.bootstrap(settings.format)
     signal(SIGHUP, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
     umask(0o077)
     let begin = ContinuousClock().now
-    let reporter = run.map { Reporter($0, environment) }
+    let reporter = run.map { Reporter($0, settings, environment) }
     // Beside the run: a health check that does not answer holds up nothing.
     let starting = Task { await reporter?.started() }
     let numbers = Locked(RunNumbers())

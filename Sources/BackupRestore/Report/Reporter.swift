@@ -11,11 +11,9 @@ public struct Reporter: Sendable {
   private let base: [String: String]
   private let proxies: [String: String]
 
-  /// Made before the configuration, so that a wrong one is reported too. What is wrong with these variables is said there.
-  init(_ run: Run, _ variables: [String: String]) {
+  init(_ run: Run, _ settings: ReportingSettings, _ variables: [String: String]) {
     var environment = Environment(variables)
-    self.run = run
-    settings = ReportingSettings(&environment)
+    (self.run, self.settings) = (run, settings)
     host = RepositorySettings.host(&environment)
     base = Command.baseEnvironment(variables)
     proxies = variables.filter { ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].contains($0.key.uppercased()) }

@@ -161,25 +161,6 @@ struct Repository: Sendable {
     let unreadable: [String]
   }
 
-  struct Result: Sendable {
-    let ending: Ending
-    let document: [UInt8]
-    /// The files that could not be read.
-    var items: [String] = []
-    var errors: [String] = []
-    /// All that was not read had been deleted meanwhile.
-    var onlyVanished = false
-
-    /// restic lists the keys, then reads each; one that was removed in between (`key passwd`) ends it with 1 (measured, 0.19), not with
-    /// 12 or by trying the next.
-    var keyVanished: Bool {
-      ending == .exited(1)
-        && errors.contains { line in
-          line.hasPrefix("Load(<key/") && ["no such file", "404", "does not exist"].contains { line.contains($0) }
-        }
-    }
-  }
-
   /// Runs restic. A repository locked by another is waited for until LOCK_WAIT by restic itself; stale locks are removed before and at
   /// times meanwhile (restic removes only those it can prove dead).
   ///

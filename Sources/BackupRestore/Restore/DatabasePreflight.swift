@@ -4,8 +4,6 @@ struct DatabasePreflight: Sendable {
   let plan: Restore.Plan
   let live: Set<String>
   let options: Restore.Options
-  /// A drill on a server of its own.
-  let isElsewhere: Bool
 
   private var session: Connection { server.session }
   private var user: String { server.settings.user }
@@ -87,7 +85,8 @@ struct DatabasePreflight: Sendable {
           hint: "create what is missing by hand, then name the snapshots without roles: restore DATABASE FILES"))
     }
     let missing = try await missing()
-    if options.drill, !isElsewhere {
+    // On a server of its own a drill makes them.
+    if options.drill, server.settings.prefix.isEmpty {
       return missing.map {
         Problem(
           "role \($0.name), which the set names, is missing on the server, and a drill creates none",
@@ -154,9 +153,9 @@ struct DatabasePreflight: Sendable {
       if need > free {
         problems.append(
           Problem(
-            "the databases and their WAL need about \(Format.bytes(need)), and \(isElsewhere ? "DRILL_" : "")POSTGRES_FREE_BYTES is \(Format.bytes(free))",
+            "the databases and their WAL need about \(Format.bytes(need)), and \(server.settings.prefix)POSTGRES_FREE_BYTES is \(Format.bytes(free))",
             hint:
-              "make room on the server, discard what is kept (restore --status), and correct \(isElsewhere ? "DRILL_" : "")POSTGRES_FREE_BYTES"
+              "make room on the server, discard what is kept (restore --status), and correct \(server.settings.prefix)POSTGRES_FREE_BYTES"
           ))
       }
     }

@@ -41,7 +41,7 @@ extension Restore {
   /// hashes. The comment tells them from others after a drill that was killed.
   private func makeRoles(_ ready: Ready) async throws {
     guard let server = ready.server, isElsewhere, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty else { return }
-    let check = DatabasePreflight(server: server, plan: ready.plan, live: [], options: options, isElsewhere: true)
+    let check = DatabasePreflight(server: server, plan: ready.plan, live: [], options: options)
     let marks = try await check.missing().map { "COMMENT ON ROLE \(SQL.identifier($0.name)) IS \(SQL.literal(Self.mark))" }
     // One query is one transaction: no role without its mark.
     try await server.session.execute(([ready.plan.source.roles] + marks).joined(separator: ";\n"))

@@ -2,7 +2,6 @@ import SystemPackage
 
 /// For volumes too full for two copies: what is live is saved as a set first, then replaced where it is.
 extension Restore {
-  /// For volumes too full for two copies: what is live is saved as a set first.
   func saveLive(_ ready: Ready) async throws -> SetID? {
     if let journal = try ready.commit.replacing() {
       log.warning("an earlier --in-place was interrupted: what is live is incomplete and is not saved")

@@ -36,8 +36,10 @@ extension Restore {
     let commit = Commit(directory: directory, server: server)
     if options.drill { try refuseUnfinished(commit) }
     do {
-      if !options.dryRun { try await finishEarlier(commit) }
-      if !options.dryRun { await dropRoles(server) }
+      if !options.dryRun {
+        try await finishEarlier(commit)
+        await dropRoles(server)
+      }
       plan = try self.plan(source, try await commit.newID())
       // A drill replaces nothing, so nothing live can be in its way.
       let live = options.drill ? [] : try await server?.databases() ?? []
@@ -61,7 +63,7 @@ extension Restore {
     if options.dryRun { problems += try await unfinished(commit) }
     var missing: Set<String> = []
     if let server {
-      let check = DatabasePreflight(server: server, plan: plan, live: live, options: options, isElsewhere: isElsewhere)
+      let check = DatabasePreflight(server: server, plan: plan, live: live, options: options)
       problems += try await check.problems(clients: clients)
       if problems.isEmpty { missing = try await check.unmakeableOwners() }
     }

@@ -75,7 +75,7 @@ public struct Restore: Sendable {
   func telling<T: Sendable>(_ catalog: Catalog, _ body: () async throws -> T) async throws -> T {
     do { return try await body() } catch let failure as Failure where !failure.packs.isEmpty {
       var snapshots: Set<String> = []
-      for repository in [context.files, context.databases, context.sets] {
+      for repository in context.repositories {
         snapshots.formUnion((try? await repository.snapshots(needing: failure.packs)) ?? [])
       }
       let concerned = catalog.sets(with: snapshots)

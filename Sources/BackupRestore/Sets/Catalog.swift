@@ -27,6 +27,8 @@ struct Catalog: Sendable {
     var incomplete: Bool { record == nil && !rebuilt }
     /// Can be restored without a second thought.
     var sound: Bool { !doubted && !incomplete && gone.isEmpty && !isSafety }
+    /// And has its record: the next set is held against it.
+    var trusted: Bool { sound && !rebuilt }
     var parts: [Snapshot] { (files.map { [$0] } ?? []) + databases }
 
     func number(_ tag: String) -> Int? { record?.tag(tag).flatMap { Int($0) } }
@@ -93,7 +95,7 @@ struct Catalog: Sendable {
   func contains(_ beginning: String) -> Bool { entries.contains { $0.id.text.hasPrefix(beginning) } }
 
   /// The newest set of this host that can be trusted: what tonight's is compared with.
-  func lastSound(_ host: String) -> Entry? { of(host).last { $0.sound && !$0.rebuilt } }
+  func lastSound(_ host: String) -> Entry? { of(host).last(where: \.trusted) }
 
   // MARK: Choosing
 
@@ -195,7 +197,7 @@ struct Catalog: Sendable {
     var removed = removed
     // A doubted set must not stand for a month that has good ones: where restic keeps one, the sound one before it stays too.
     for (index, entry) in own.enumerated() where entry.doubted && entry.record.map({ !removed.contains($0.id) }) == true {
-      if let record = own[..<index].last(where: { $0.sound && !$0.rebuilt })?.record { removed.remove(record.id) }
+      if let record = own[..<index].last(where: \.trusted)?.record { removed.remove(record.id) }
     }
     let records = own.filter { $0.record != nil }.map(\.id)
     for entry in own where entry.id != kept {
