@@ -10,6 +10,7 @@ let package = Package(
     .executable(name: "backup", targets: ["backup"]),
     .executable(name: "restore", targets: ["restore"]),
     .library(name: "TestClock", type: .dynamic, targets: ["TestClock"]),
+    .library(name: "TestMoment", type: .dynamic, targets: ["TestMoment"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -48,9 +49,10 @@ let package = Package(
       ],
       path: "Tests/Integration", swiftSettings: strict),
     .target(name: "TestClock", path: "Tests/Clock", swiftSettings: strict),
+    .target(name: "TestMoment", path: "Tests/Moment", swiftSettings: strict),
     .testTarget(
-      name: "Faults", dependencies: ["BackupRestore", "Support", "TestClock", "init", "backup", "restore"], path: "Tests/Faults",
-      swiftSettings: strict),
+      name: "Faults", dependencies: ["BackupRestore", "Support", "TestClock", "TestMoment", "init", "backup", "restore"],
+      path: "Tests/Faults", swiftSettings: strict),
     .testTarget(
       name: "Image", dependencies: ["BackupRestore", "Support"], path: "Tests/Image", swiftSettings: strict),
     .testTarget(

@@ -31,6 +31,17 @@ struct Exchange: Sendable {
     }
   }
 
+  /// Whether nothing of them was carried out: none that comes is live, none that goes is aside.
+  func isUntouched(_ entries: [Journal.Entry]) throws -> Bool {
+    try entries.enumerated().allSatisfy { index, entry in
+      guard let bytes = percentDecoded(entry.path) else { return true }
+      let name = FilePath(bytes: bytes).components
+      if try FileStatus.existing(work.appending("held.\(index)")) != nil { return false }
+      guard let staged = entry.staged else { return try FileStatus.existing(tree.appending(name)) == nil }
+      return try FileStatus.existing(directory.appending(name)).map(Journal.Identity.init) != staged
+    }
+  }
+
   /// Carries out what is left; safe to run again after any interruption.
   func apply(_ entries: [Journal.Entry]) throws {
     for (index, entry) in entries.enumerated() {

@@ -47,6 +47,30 @@ struct Server: Sendable {
     Set(try await session.query("SELECT datname FROM pg_catalog.pg_database").map { $0[0]! })
   }
 
+  /// What is on the server: comments by name.
+  func comments() async throws -> [String: String?] {
+    let rows = try await session.query(
+      "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database")
+    return Dictionary(uniqueKeysWithValues: rows.map { ($0[0]!, $0[1]) })
+  }
+
+  /// OIDs by name, and whose: the truth about a swap that was interrupted, whatever somebody renamed or dropped since.
+  struct Identities: Codable, Equatable, Sendable {
+    /// PostgreSQL's system identifier; nil where the role may not read it. Two new servers count their OIDs alike.
+    let system: String?
+    let oids: [String: String]
+  }
+
+  func identities() async throws -> Identities {
+    let system = try await session.value(
+      """
+      SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
+        THEN (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) END
+      """)
+    let rows = try await session.query("SELECT datname, oid::text FROM pg_catalog.pg_database")
+    return Identities(system: system, oids: Dictionary(uniqueKeysWithValues: rows.map { ($0[0]!, $0[1]!) }))
+  }
+
   // MARK: The lock
 
   /// One advisory lock a database name, in the maintenance database: advisory locks are per database.
@@ -95,13 +119,13 @@ struct Server: Sendable {
     let to: String
   }
 
-  /// Renames all in one implicit transaction, against clients that keep coming back.
+  /// Renames all in one implicit transaction, `comments` with them, against clients that keep coming back.
   ///
   /// ALTER DATABASE RENAME locks the database first, so newcomers wait, and gives the sessions inside up to 5 s to leave;
   /// meanwhile another session terminates them. Terminating first and renaming then failed in 11 of 12 tries (measured).
-  func rename(_ renames: [Rename]) async throws {
-    let sql = renames.map { "ALTER DATABASE \(SQL.identifier($0.from)) RENAME TO \(SQL.identifier($0.to))" }.joined(
-      separator: "; ")
+  func rename(_ renames: [Rename], comments: [String]) async throws {
+    let renaming = renames.map { "ALTER DATABASE \(SQL.identifier($0.from)) RENAME TO \(SQL.identifier($0.to))" }
+    let sql = (renaming + comments).joined(separator: "; ")
     let terminator = try await open(settings.maintenance)
     let names = renames.map { SQL.literal($0.from) }.joined(separator: ", ")
     let deadline = ContinuousClock().now + .seconds(60)
@@ -140,16 +164,16 @@ extension Server {
     try await session.execute("DROP DATABASE IF EXISTS \(SQL.identifier(name)) WITH (FORCE)")
   }
 
-  /// This session, or where it broke a new one with the same locks.
-  func answering() async throws -> Server {
+  /// This session, or where it broke a new one with the same locks: the server may still be busy with what the old one asked for, and
+  /// keeps its locks as long.
+  func answering(wait: Duration = .zero) async throws -> Server {
     if (try? await session.query("SELECT")) != nil { return self }
     let other = try await reconnected()
-    try await other.lock(settings.names, wait: .zero)
+    try await other.lock(settings.names, wait: wait)
     return other
   }
 
-  /// The same server through a new session, for a question after the old one broke.
-  func reconnected() async throws -> Server {
+  private func reconnected() async throws -> Server {
     var last: any Error = CancellationError()
     for _ in 0..<10 {
       do { return try await Server.connect(settings, waits) } catch { last = error }

@@ -16,7 +16,9 @@ struct Commit: Sendable {
   /// by the next run.
   func run(_ journal: Journal) async throws {
     try await Task {
+      var journal = journal
       let exchange = journal.entries.isEmpty && journal.root == nil ? nil : exchange(journal.id)
+      if let server, !journal.renames.isEmpty { journal.databases = try await server.identities() }
       if let exchange {
         try Tree.makeDirectory(exchange.work)
         try journal.write(in: exchange.work)
@@ -35,11 +37,11 @@ struct Commit: Sendable {
   private func rename(_ journal: Journal, _ exchange: Exchange?) async throws {
     guard let server else { return }
     do {
-      try await server.rename(journal.renames)
+      try await server.rename(journal.renames, comments: try await comments(journal, server, withFiles: exchange != nil))
     } catch {
       // The answer may be lost although the rename happened: the names tell.
       let truth: Bool
-      do { truth = try await isCommitted(journal, try await server.reconnected()) } catch let unknown {
+      do { truth = try await isCommitted(journal, try await server.answering(wait: .seconds(60))) } catch let unknown {
         throw Failure(
           .verificationFailed, "the swap's answer was lost (\(error)), and the server cannot be asked: \(unknown)",
           hint: "run restore --status when the server is back; the next restore finishes or undoes it")
@@ -50,15 +52,39 @@ struct Commit: Sendable {
     }
   }
 
-  /// While the decisive rename's `from` exists, nothing is committed.
+  /// A database that is kept says what belongs to it, and one that comes back says it no more.
+  private func comments(_ journal: Journal, _ server: Server, withFiles: Bool) async throws -> [String] {
+    let comments = try await server.comments()
+    let kept = journal.renames.filter { DatabaseName.isPrevious($0.to) }
+    let mark = KeptMark(files: withFiles ? directory : nil, databases: kept.map(\.from), safety: journal.safety)
+    return journal.renames.compactMap { rename in
+      let comment = comments[rename.from] ?? nil
+      if DatabaseName.isPrevious(rename.to) { return KeptMark.statement(rename.to, mark.added(to: comment)) }
+      if DatabaseName.isPrevious(rename.from) { return KeptMark.statement(rename.to, KeptMark.removed(from: comment)) }
+      return nil
+    }
+  }
+
+  /// By the OIDs: the databases that come are live, or nothing has got another name. The names alone would not do: where somebody drops
+  /// staging or renames the databases back, they look like those of a commit.
+  ///
+  /// - Throws: `Failure` 22 where neither is so.
   func isCommitted(_ journal: Journal, _ server: Server) async throws -> Bool {
-    guard let decisive = journal.renames.last else { return true }
-    let names = try await server.databases()
-    if names.contains(decisive.from) { return false }
-    if names.contains(decisive.to) { return true }
+    if journal.renames.isEmpty { return true }
+    let now = try await server.identities()
+    let hint =
+      "look at the server's databases; what was staged or replaced is in \(directory ?? "FILES_DIRECTORY")/\(Tree.workDirectory)/\(journal.id)"
+    guard let then = journal.databases, then.system == now.system else {
+      throw Failure(
+        .refused, "restore \(journal.id) is unfinished, and began on another server", hint: "set POSTGRES_HOST to that; \(hint)")
+    }
+    let moved = journal.renames.filter { rename in then.oids[rename.from].map { now.oids[rename.to] == $0 } ?? false }
+    if journal.renames.filter({ !DatabaseName.isPrevious($0.to) }).allSatisfy(moved.contains) { return true }
+    if moved.isEmpty { return false }
     throw Failure(
-      .refused, "restore \(journal.id) is unfinished, and neither \(decisive.from) nor \(decisive.to) exists",
-      hint: "look at the server's databases; the files are untouched in \(directory ?? "")/\(Tree.workDirectory)/\(journal.id)")
+      .refused,
+      "restore \(journal.id) is unfinished, and of its databases only \(moved.map(\.to).joined(separator: ", ")) is where the swap put it",
+      hint: hint)
   }
 
   /// Whether what is live is neither the old state nor the new one as a whole: a commit whose files are not all in place yet, or an

@@ -11,6 +11,8 @@ struct Journal: Codable, Equatable, Sendable {
     case replacing
     /// Everything is exchanged: what lies in `tree` is the previous state.
     case done
+    /// The previous state is being removed: what is left of it is whole no more.
+    case discarding
   }
 
   /// The restore or rollback.
@@ -20,7 +22,7 @@ struct Journal: Codable, Equatable, Sendable {
   /// For a rollback the restore whose previous state it takes back.
   let rollbackOf: SetID?
   var phase: Phase
-  /// Empty for files only. The last one is the decisive one: while its `from` exists, nothing is committed.
+  /// Empty for files only.
   let renames: [Server.Rename]
   /// Which part of FILES_DIRECTORY is exchanged; empty means all.
   let paths: [String]
@@ -30,6 +32,8 @@ struct Journal: Codable, Equatable, Sendable {
   let rootBefore: FileAttributes?
   /// `--in-place`: the set that holds what was live before.
   var safety: SetID?
+  /// What is renamed, as it was before; nil where nothing is.
+  var databases: Server.Identities?
 
   /// A name below FILES_DIRECTORY, percent-encoded because names need not be UTF-8.
   struct Entry: Codable, Equatable, Sendable {

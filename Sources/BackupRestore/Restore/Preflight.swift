@@ -182,13 +182,13 @@ extension Restore {
 }
 
 extension Commit {
-  /// Restores whose journal says they are not done.
+  /// Restores that got no further than their staging or the middle of their swap.
   func unfinished() throws -> [SetID] {
     guard let directory else { return [] }
     let work = FilePath(directory).appending(Tree.workDirectory)
     guard try FileStatus.existing(work) != nil else { return [] }
     return try Tree.entries(work).compactMap { SetID($0.string) }.filter { id in
-      try Journal.read(in: work.appending(id.text))?.phase != .done
+      ![.done, .discarding].contains(try Journal.read(in: work.appending(id.text))?.phase)
     }.sorted()
   }
 }

@@ -1,34 +1,64 @@
+import SystemPackage
+
 /// What restores and rollbacks replaced and kept.
 extension Commit {
   /// What a restore replaced and kept.
   struct Kept: Equatable, Sendable {
     let id: SetID
-    /// (live name, name of the kept database)
+    /// (name of the kept database, live name)
     var databases: [Server.Rename] = []
     var files: Journal?
+    /// What a kept database says that belongs to it.
+    var mark: KeptMark?
+
+    /// Somebody began to remove it: what is left is no state to go back to.
+    var isBeingDiscarded: Bool { files?.phase == .discarding || mark?.isBeingDiscarded == true }
+
+    /// The live names of the databases that were replaced with the rest and are not found.
+    var missingDatabases: [String] {
+      let replaced = (files?.renames ?? []).filter { DatabaseName.isPrevious($0.to) }.map(\.from) + (mark?.databases ?? [])
+      return Set(replaced).filter { name in !databases.contains { $0.to == name } }.sorted()
+    }
+
+    /// The directory whose files were replaced with the rest and are not found.
+    var missingFiles: String? { files == nil ? mark?.files : nil }
+
+    var isHalf: Bool { !missingDatabases.isEmpty || missingFiles != nil }
   }
 
   func kept() async throws -> [Kept] {
     var kept: [SetID: Kept] = [:]
     for id in try restores() {
-      guard let exchange = exchange(id), let journal = try Journal.read(in: exchange.work), journal.phase == .done,
-        try FileStatus.existing(exchange.tree) != nil
-      else { continue }
-      kept[id, default: Kept(id: id)].files = journal
+      guard let exchange = exchange(id), let journal = try Journal.read(in: exchange.work) else { continue }
+      let isWhole = try journal.phase == .done && FileStatus.existing(exchange.tree) != nil
+      if isWhole || journal.phase == .discarding { kept[id, default: Kept(id: id)].files = journal }
     }
     if let server {
-      for name in try await server.databases().sorted() {
+      for (name, comment) in try await server.comments().sorted(by: { $0.key < $1.key }) {
         for live in server.settings.names {
           guard let (id, isStaging) = DatabaseName.parse(name, live: live), !isStaging else { continue }
           kept[id, default: Kept(id: id)].databases.append(.init(from: name, to: live))
+          if let mark = KeptMark(comment: comment) { kept[id]!.mark = mark }
         }
       }
     }
     return kept.values.sorted { $0.id < $1.id }
   }
 
+  /// First everything says that it is being discarded, so that nobody goes back to half of it when this is interrupted.
   func discard(_ kept: Kept) async throws {
+    let exchange = kept.files == nil ? nil : exchange(kept.id)
+    if let exchange, var journal = kept.files {
+      journal.phase = .discarding
+      try journal.write(in: exchange.work)
+    }
+    if let server, var mark = kept.mark {
+      mark.isBeingDiscarded = true
+      let comments = try await server.comments()
+      try await server.session.execute(
+        kept.databases.map { KeptMark.statement($0.from, mark.added(to: comments[$0.from] ?? nil)) }.joined(separator: "; "))
+    }
     for database in kept.databases { try await server?.drop(database.from) }
-    if kept.files != nil, let exchange = exchange(kept.id) { try Tree.remove(exchange.work) }
+    if let exchange { try Tree.remove(exchange.work) }
   }
 }

@@ -22,6 +22,7 @@ extension Commit {
         if !undoing { throw incomplete(journal) }
         continue
       }
+      if journal.phase == .discarding { continue }
       if journal.phase == .done {
         // A rollback took its tree, or a discard was interrupted: nothing is kept here any more.
         if undoing, try FileStatus.existing(exchange.tree) == nil { try Tree.remove(exchange.work) }
@@ -33,6 +34,7 @@ extension Commit {
           hint: "set POSTGRES_DB and what goes with it, so that it can be finished")
       }
       if let server, try await !isCommitted(journal, server) {
+        try refuseTouched(journal, exchange)
         if undoing {
           log.info(
             id == own ? "\(Self.undone)" : "restore \(id) was not committed: removing what it staged; nothing live was changed")
@@ -50,6 +52,22 @@ extension Commit {
       }
     }
     if undoing { try await dropStaging(own: own) }
+    for kept in undoing ? try await kept() : [] where kept.isBeingDiscarded {
+      log.info("previous \(kept.id) was being discarded: removing what is left of it")
+      try await discard(kept)
+    }
+  }
+
+  /// Files can be exchanged without a commit only where somebody renamed the databases back.
+  private func refuseTouched(_ journal: Journal, _ exchange: Exchange) throws {
+    let isMoved = try journal.rollbackOf != nil && FileStatus.existing(exchange.tree) != nil
+    if try !isMoved && exchange.isUntouched(journal.entries) { return }
+    throw Failure(
+      .refused,
+      "restore \(journal.id) was committed and has exchanged files, and its databases have their old names again",
+      hint:
+        "name them as the swap did (\(journal.renames.map { "\($0.from) to \($0.to)" }.joined(separator: ", "))) and run it again: "
+        + "that finishes it, and restore --rollback takes all of it back")
   }
 
   private static let undone = "removing what was staged; nothing live was changed"

@@ -54,7 +54,7 @@ public struct Restore: Sendable {
         try await verify(staged, ready)
         // Only now: while the replacement was being built nothing live was touched, and it might have failed.
         try await ready.quiesce?.pause()
-        try await commit(ready)
+        try await commit(ready, safety: safety)
         return (staged, safety)
       }
     }
@@ -197,10 +197,18 @@ public struct Restore: Sendable {
   static func keptText(_ kept: [Commit.Kept]) -> String {
     var table = TextTable(["PREVIOUS", "HOLDS"])
     for previous in kept {
-      let databases = previous.databases.map { "database \($0.to) (\($0.from))" }
-      table.add([previous.id.text, (databases + (previous.files == nil ? [] : ["files"])).joined(separator: ", ")])
+      var holds = previous.databases.map { "database \($0.to) (\($0.from))" } + (previous.files == nil ? [] : ["files"])
+      holds += previous.missingDatabases.map { "NOT FOUND: database \($0)" }
+      if let directory = previous.missingFiles { holds.append("NOT FOUND: files of \(printable(directory))") }
+      if let safety = previous.mark?.safety { holds.append("its files are in set \(safety)") }
+      if previous.isBeingDiscarded { holds.append("being discarded: the next restore removes the rest") }
+      table.add([previous.id.text, holds.joined(separator: ", ")])
     }
-    let newest = kept.last!.id
-    return table.text + "\nback again: restore --rollback \(newest); free its room: restore --discard-previous \(newest)"
+    let newest = kept.last!
+    let back =
+      newest.mark?.safety.map { "--in-place \($0)" }
+      ?? (newest.isHalf || newest.isBeingDiscarded ? nil : "--rollback \(newest.id)")
+    return table.text + "\n" + (back.map { "back again: restore \($0); " } ?? "")
+      + "free its room: restore --discard-previous \(newest.id)"
   }
 }

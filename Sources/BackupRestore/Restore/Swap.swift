@@ -3,7 +3,8 @@ import SystemPackage
 
 /// Commit, rollback, discard.
 extension Restore {
-  func commit(_ ready: Ready) async throws {
+  /// - Parameter safety: the set that `--in-place` saved before.
+  func commit(_ ready: Ready, safety: SetID?) async throws {
     let plan = ready.plan
     if options.dropSlots, let server = ready.server { try await dropSlots(plan, server) }
     let staged = plan.files != nil && !options.inPlace ? ready.commit.exchange(plan.id) : nil
@@ -13,12 +14,12 @@ extension Restore {
         id: plan.id, source: plan.source.arguments, rollbackOf: nil, phase: .ready,
         renames: plan.databases.flatMap { Self.renames(from: $0.staging, to: $0.live, keeping: $0.previous, live: ready.live) },
         paths: plan.paths, entries: try staged.map { try $0.entries(from: $0.tree, paths: plan.paths) } ?? [], root: root,
-        rootBefore: root == nil ? nil : try staged?.directory.status().attributes))
+        rootBefore: root == nil ? nil : try staged?.directory.status().attributes, safety: safety))
     if plan.files != nil { try ready.commit.endReplacing() }
     ready.scratch.remove()
   }
 
-  /// Out of the way first, then in: the last of a database's renames is the decisive one.
+  /// Out of the way first, then in.
   static func renames(from: String, to: String, keeping previous: String, live: Set<String>) -> [Server.Rename] {
     (live.contains(to) ? [.init(from: to, to: previous)] : []) + [.init(from: from, to: to)]
   }
@@ -46,7 +47,7 @@ extension Restore {
     try await commit.finishInterrupted(undoing: true)
     let kept = try await commit.kept()
     let previous = try Self.choose(kept, beginning, newestByDefault: true)
-    try Self.refuseHalf(previous)
+    try Self.refuse(previous)
     let id = try await commit.newID()
     let live = try await commit.server?.databases() ?? []
     output("rolling back to what restore \(previous.id) replaced")
@@ -98,25 +99,48 @@ extension Restore {
     let commit = try await context.hold()
     try await commit.finishInterrupted(undoing: true)
     let previous = try Self.choose(try await commit.kept(), beginning, newestByDefault: false)
-    try Self.refuseHalf(previous)
+    let missing = Self.missing(previous)
+    // Named in full somebody means it: what was removed by hand must not stand in the way of the rest for ever.
+    if beginning != previous.id.text {
+      try Failure.collect(
+        .refused,
+        missing.map {
+          Problem($0.fact, hint: "\($0.hint); what is there is removed by restore --discard-previous \(previous.id)")
+        })
+    }
+    for problem in missing { log.warning("\(problem.fact): it is not removed") }
     try await commit.discard(previous)
     output("previous \(previous.id) discarded")
     return .done
   }
 
-  /// Files and databases that one restore replaced belong together; those of a database that is not configured now, or that somebody
-  /// dropped, are not found.
-  static func refuseHalf(_ previous: Commit.Kept) throws {
-    let replaced = previous.files?.renames.filter { DatabaseName.isPrevious($0.to) } ?? []
-    let missing = replaced.filter { rename in !previous.databases.contains { $0.from == rename.to } }
-    try Failure.collect(
-      .refused,
-      missing.map {
+  /// Files and databases that one restore replaced belong together; those of a database or directory that is not configured now, or that
+  /// somebody removed, are not found.
+  static func missing(_ previous: Commit.Kept) -> [Problem] {
+    var problems = previous.missingDatabases.map { name in
+      Problem(
+        "restore \(previous.id) replaced database \(name) too, and \(DatabaseName.previous(name, previous.id)) is not found",
+        hint: "set POSTGRES_DB and POSTGRES_HOST as in that restore; if it was dropped, the old files are in "
+          + ".backup-restore/\(previous.id)/tree, to be moved by hand")
+    }
+    if let directory = previous.missingFiles {
+      problems.append(
         Problem(
-          "restore \(previous.id) replaced database \($0.from) too, and \($0.to) is not found",
-          hint: "set POSTGRES_DB and POSTGRES_HOST as in that restore; if it was dropped, the old files are in "
-            + ".backup-restore/\(previous.id)/tree, to be moved or removed by hand")
-      })
+          "restore \(previous.id) replaced the files of \(printable(directory)) too, and its .backup-restore/\(previous.id) is not found",
+          hint:
+            "set FILES_DIRECTORY as in that restore; if it was removed, the old files are gone: choose a set by restore --list"))
+    }
+    return problems
+  }
+
+  /// - Throws: `Failure` 22 where what is kept is not all that was live.
+  static func refuse(_ previous: Commit.Kept) throws {
+    try Failure.collect(.refused, missing(previous))
+    if let safety = previous.mark?.safety {
+      throw Failure(
+        .refused, "restore \(previous.id) replaced the files in place, so only its databases are kept",
+        hint: "what was live before is set \(safety): restore --in-place \(safety)")
+    }
   }
 
   static func choose(_ kept: [Commit.Kept], _ beginning: String?, newestByDefault: Bool) throws -> Commit.Kept {

@@ -1,0 +1,124 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// kill -9 between the steps of a swap, and what people do to what it leaves.
+@Suite(.serialized) struct Swaps {
+  static let library = Site.products + "/libTestMoment.so"
+
+  static func killed(at call: Int) -> [String: String?] { ["LD_PRELOAD": library, "TEST_KILL_AT": String(call)] }
+  static func killed(before statement: String) -> [String: String?] { ["LD_PRELOAD": library, "TEST_KILL_BEFORE": statement] }
+
+  /// A site whose newest set is `first first` and whose live state is `second second`.
+  static func site() async throws -> Broken {
+    let broken = try await Broken(megabytes: 1)
+    try await broken.write("second")
+    return broken
+  }
+
+  /// Runs `restore` until nothing kills it, `check` after each kill.
+  static func killAtEachCall(_ broken: Broken, _ arguments: [String], _ check: (Int) async throws -> [String]?) async throws
+    -> Int
+  {
+    var arguments = arguments
+    for call in 1..<200 {
+      let run = try await broken.site.run("restore", arguments, with: killed(at: call))
+      if run.code == 0 { return call - 1 }
+      #expect(run.code == 137, "call \(call): \(run)")
+      arguments = try await check(call) ?? arguments
+    }
+    Issue.record("restore \(arguments) never got through")
+    return 0
+  }
+
+  /// The databases say which state it is, and the next backup brings the files to it.
+  func expectOneState(_ broken: Broken, _ words: Set<String>, _ call: Int) async throws -> String {
+    let word = try await broken.site.sql("SELECT word FROM word")
+    try await broken.succeed("backup", with: ["RESTIC_KEEP_LAST": "1", "RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"])
+    #expect(words.contains(word), "kill before call \(call)")
+    #expect(try await broken.live() == "\(word) \(word)", "kill before call \(call)")
+    return word
+  }
+
+  @Test func killedAtEachStepOfItsSwapARestoreIsFinishedOrUndone() async throws {
+    let broken = try await Self.site()
+    var set = try await broken.site.sets()[0]
+    var words: [String] = []
+    let kills = try await Self.killAtEachCall(broken, [set]) { call in
+      words.append(try await expectOneState(broken, ["first", "second"], call))
+      if words.last == "first" {
+        try await broken.succeed("restore", "--rollback")
+        #expect(try await broken.live() == "second second", "kill before call \(call)")
+      } else {
+        // The set that the backup has just taken is restored next, over another word.
+        #expect(try await broken.site.run("restore", ["--discard-previous"]).code == 22)
+      }
+      try await broken.discardKept()
+      try await broken.expectTidy("kill before call \(call)")
+      try await broken.write("first")
+      try await broken.succeed("backup")
+      set = try await broken.site.sets().last!
+      try await broken.write("second")
+      return [set]
+    }
+    print("\(kills) kills in the swap of a restore: \(words)")
+    #expect(kills > 10 && words.first == "second" && words.last == "first")
+    #expect(words == words.sorted().reversed(), "once committed it stays so")
+    #expect(try await broken.live() == "first first")
+  }
+
+  @Test func killedAtEachStepARollbackIsFinishedOrUndone() async throws {
+    let broken = try await Self.site()
+    try await broken.succeed("restore")
+    var words: [String] = []
+    let kills = try await Self.killAtEachCall(broken, ["--rollback"]) { call in
+      words.append(try await expectOneState(broken, ["first", "second"], call))
+      if words.last == "second" {
+        try await broken.succeed("restore", "--rollback")
+        #expect(try await broken.live() == "first first", "kill before call \(call)")
+      }
+      #expect(try await broken.kept().count == 1, "kill before call \(call)")
+      return nil
+    }
+    print("\(kills) kills in a rollback: \(words)")
+    #expect(kills > 10 && words.first == "first" && words.last == "second")
+    #expect(try await broken.live() == "second second")
+    try await broken.expectTidy("\(kills) kills of a rollback")
+  }
+
+  /// What is left of a state that was being discarded is never taken for the whole.
+  @Test func killedAtEachStepADiscardLeavesAllOrNothingToGoBackTo() async throws {
+    let broken = try await Self.site()
+    let set = try await broken.site.sets()[0]
+    // Few files, because the removal of each is a step.
+    let arrange = {
+      try await broken.discardKept()
+      try await broken.write("second")
+      try await broken.site.script("rm -rf d big e; mkdir e; touch e/1 e/2 e/3")
+      try await broken.succeed("restore", set)
+    }
+    try await arrange()
+    var whole = 0
+    let kills = try await Self.killAtEachCall(broken, ["--discard-previous"]) { call in
+      #expect(try await broken.live() == "first first", "kill before call \(call)")
+      let back = try await broken.site.run("restore", ["--rollback"])
+      if back.code == 0 {
+        whole += 1
+        #expect(try await broken.live() == "second second", "kill before call \(call)")
+        #expect(try await Shell.script("echo * e/*", in: broken.site.files) == "e word e/1 e/2 e/3\n", "kill before call \(call)")
+      } else {
+        #expect(back.code == 22 && back.errors.contains("no previous state"), "kill before call \(call): \(back)")
+        #expect(try await broken.site.databases() == [broken.site.database], "kill before call \(call)")
+        #expect(try await broken.live() == "first first", "kill before call \(call)")
+      }
+      try await broken.expectTidy("kill before call \(call)")
+      try await arrange()
+      return nil
+    }
+    print("\(kills) kills in a discard, \(whole) before its first word")
+    #expect(kills > 5 && whole > 0 && whole < kills)
+    #expect(try await broken.kept() == [])
+  }
+}
