@@ -79,9 +79,19 @@ public struct Context: Sendable {
   func snapshots() async throws -> (files: [Snapshot], databases: [Snapshot], sets: [Snapshot]) {
     let opened = await opened(Repository.Name.own)
     let results = Repository.Name.own.map { opened[$0]! }
-    try Failure.merge(results)
+    do { try Failure.merge(results) } catch { throw explained(error, results) }
     let lists = try results.map { try $0.get() }
     return (lists[0], lists[1], lists[2])
+  }
+
+  /// One password for all: where it opens some of them only, a rotation was cut short.
+  private func explained(_ error: any Error, _ results: [Result<[Snapshot], any Error>]) -> any Error {
+    guard let failure = error as? Failure, failure.status == .wrongPassword, results.contains(where: { (try? $0.get()) != nil })
+    else { return error }
+    let name = settings.prefix + "RESTIC_NEW_PASSWORD"
+    let problem = Problem(
+      "other repositories open with it: a rotation was cut short", hint: "set \(name) too, and run init --rotate-password again")
+    return Failure(failure.status, failure.problems + [problem])
   }
 
   /// The snapshots of each of these repositories, all opened at once.
@@ -99,7 +109,10 @@ public struct Context: Sendable {
     let own = Repository.Name.own.map { opened[$0]! }
     do {
       try Failure.merge(opened.values.allSatisfy(\.isMissing) ? own : own.filter { !$0.isMissing })
-    } catch let failure as Failure where copy != nil && settings.prefix.isEmpty {
+    } catch {
+      guard let failure = explained(error, own) as? Failure, copy != nil, settings.prefix.isEmpty else {
+        throw explained(error, own)
+      }
       let other = Problem(
         "there is a second repository, \(configuration.copy!.shown)", hint: "restore --from-copy --list shows what it holds")
       throw Failure(failure.status, failure.problems + [other])

@@ -113,4 +113,71 @@ import Testing
     #expect(try await broken.site.sets().count == 1)
     try await broken.succeed("backup")
   }
+
+  /// pg_dump's own backend, in the middle of its work: restic saves nothing of what came before.
+  @Test func aPgDumpWhoseBackendIsEndedSavesNoSet() async throws {
+    let broken = try await Broken(cluster: try await Cluster(), megabytes: 1)
+    // Enough for it to be seen at its COPY.
+    _ = try await broken.site.sql("INSERT INTO rest SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 200000) g")
+    let ending = Sessions.session(
+      broken,
+      """
+      DO $$ BEGIN
+        FOR i IN 1..10000 LOOP
+          PERFORM pg_stat_clear_snapshot();
+          PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'backup-restore' AND query LIKE 'COPY%';
+          IF FOUND THEN RETURN; END IF;
+          PERFORM pg_sleep(0.002);
+        END LOOP;
+        RAISE 'no dump came';
+      END $$
+      """)
+    let failed = try await broken.site.run("backup")
+    #expect(try await ending.value.code == 0)
+    #expect(failed.code == 20 && failed.errors.contains("the dump failed"), "\(failed)")
+    #expect(try await broken.site.sets().count == 1)
+    #expect(
+      try await broken.site.restic("pg-database", ["snapshots", "--json"]).output.components(separatedBy: "short_id").count == 2)
+    try await broken.succeed("backup")
+    try await broken.expectPromises(["first first"], "an ended backend of pg_dump")
+  }
+
+  /// A partitioned table is locked by pg_dump alone: it has no rows of its own to be counted.
+  @Test(arguments: ["2", "0"]) func aPgDumpThatWaitsForALockGivesUpByLockWait(_ wait: String) async throws {
+    let broken = try await Broken(["LOCK_WAIT": wait], megabytes: 1)
+    _ = try await broken.site.sql("CREATE TABLE parent (id int) PARTITION BY RANGE (id)")
+    let holder = Sessions.session(broken, "BEGIN; LOCK TABLE ONLY parent; SELECT pg_sleep(300)")
+    try await Sessions.until(
+      broken,
+      "EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE d.datname = '\(broken.site.database)' AND mode = 'AccessExclusiveLock')"
+    )
+    let begin = ContinuousClock().now
+    let failed = try await broken.site.run("backup")
+    #expect(failed.code == 20 && failed.errors.contains("the dump failed: "), "\(failed)")
+    #expect(failed.errors.contains("parent"), "\(failed)")
+    #expect(ContinuousClock().now - begin < .seconds(20))
+    #expect(try await broken.site.sets().count == 1)
+    try await broken.cluster.psql(
+      "postgres",
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(300)%' AND pid <> pg_backend_pid()")
+    _ = try await holder.value
+    try await broken.succeed("backup")
+  }
+
+  @Test func whereArchivingFailsARestoreIsRefusedAndABackupIsNot() async throws {
+    let cluster = try await Cluster(options: ["archive_mode=on", "archive_command=false"])
+    let broken = try await Broken(cluster: cluster, megabytes: 1)
+    try await cluster.psql("postgres", "SELECT pg_switch_wal()")
+    try await Sessions.until(broken, "last_failed_wal IS NOT NULL FROM pg_stat_archiver")
+    let refused = try await broken.site.run("restore")
+    #expect(refused.code == 22 && refused.errors.contains("mend archive_command"), "\(refused)")
+    try await broken.succeed("backup")
+    try await cluster.psql("postgres", "ALTER SYSTEM SET archive_command = 'true'")
+    try await cluster.psql("postgres", "SELECT pg_reload_conf()")
+    // After three failures it waits a minute, unless there is something new.
+    try await broken.write("second")
+    try await cluster.psql("postgres", "SELECT pg_switch_wal()")
+    try await Sessions.until(broken, "coalesce(last_archived_time > last_failed_time, false) FROM pg_stat_archiver")
+    try await broken.succeed("restore")
+  }
 }

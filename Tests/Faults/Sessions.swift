@@ -149,8 +149,40 @@ import Testing
     let refused = try await broken.site.run("restore", [set])
     #expect(refused.code == 22 && refused.errors.contains("--drop-slots"), "\(refused)")
     #expect(try await broken.live() == "second second")
+    // Dropped before, it would be missing where the swap does not come.
+    #expect(
+      try await broken.site.run("restore", [set, "--drop-slots"], with: Swaps.killed(before: "ALTER DATABASE")).code == 137)
+    #expect(try await cluster.psql("postgres", "SELECT slot_name FROM pg_replication_slots").output == "consumer\n")
+    #expect(try await broken.live() == "second second")
     try await broken.succeed("restore", set, "--drop-slots")
     #expect(try await broken.live() == "first first")
     #expect(try await cluster.psql("postgres", "SELECT count(*) FROM pg_replication_slots").output == "0\n")
+  }
+
+  /// It keeps a database from being dropped, staging and previous alike.
+  @Test func aSubscriptionComesBackDisabledAndKeepsNoDatabaseFromBeingDropped() async throws {
+    let broken = try await Broken(megabytes: 1)
+    _ = try await broken.site.sql(
+      "CREATE SUBSCRIPTION \"s'ub\" CONNECTION 'host=127.0.0.1 port=1 dbname=none' PUBLICATION p WITH (connect = false, slot_name = 'sub')"
+    )
+    try await broken.succeed("backup")
+    let subscriptions = "SELECT subname, subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = "
+    // Killed before its commit: the next restore drops staging with it.
+    #expect(try await broken.site.run("restore", with: Swaps.killed(before: "ALTER DATABASE")).code == 137)
+    try await broken.succeed("restore")
+    try await broken.expectTidy("a subscription")
+    #expect(try await broken.site.sql(subscriptions + "'\(broken.site.database)'") == "s'ub|f")
+    try await broken.discardKept()
+    #expect(try await broken.site.databases() == [broken.site.database])
+    // One that works would go on filling the previous database.
+    _ = try await broken.site.sql("ALTER SUBSCRIPTION \"s'ub\" ENABLE")
+    let refused = try await broken.site.run("restore")
+    #expect(refused.code == 22 && refused.errors.contains("ALTER SUBSCRIPTION \"s'ub\" DISABLE"), "\(refused)")
+    _ = try await broken.site.sql("ALTER SUBSCRIPTION \"s'ub\" DISABLE; ALTER SUBSCRIPTION \"s'ub\" SET (slot_name = NONE)")
+    try await broken.succeed("restore", "--only", "database")
+    for action in ["ALTER SUBSCRIPTION \"s'ub\" SET (slot_name = NONE)", "DROP SUBSCRIPTION \"s'ub\""] {
+      _ = try await broken.site.sql(action)
+    }
+    try await broken.discardKept()
   }
 }

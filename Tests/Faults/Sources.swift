@@ -160,4 +160,16 @@ import Testing
     #expect(try await broken.site.sql("SELECT sum(amount) FROM account") == "100000")
     #expect(try await broken.live() == "first first")
   }
+
+  /// After preflight, beside another file that goes: the one is an entry of FILES_PATHS, which somebody wants saved.
+  @Test func aPathThatGoesBeforeItIsSavedFailsTheBackup() async throws {
+    let broken = try await Broken(megabytes: 1)
+    let path = try broken.site.fake(
+      "restic",
+      "PATH=${PATH#*:}\ncase \"$*\" in *\" kind=files \"*|*kind=files*) rm -rf '\(broken.site.files)/d';; esac\nexec restic \"$@\""
+    )
+    let failed = try await broken.site.run("backup", with: ["FILES_PATHS": "word,d", "PATH": path])
+    #expect(failed.code == 20 && failed.errors.contains("could not be read: d"), "\(failed)")
+    #expect(try await broken.site.sets().count == 1)
+  }
 }

@@ -131,6 +131,48 @@ import Testing
     Issue.record("\(program) never got through")
   }
 
+  /// Not before or after its work, but in the middle of it.
+  @Test(arguments: ["forget", "prune", "restore"]) func aResticThatDiesInTheMiddleOfItsWorkIsFollowedByARunThatSucceeds(
+    _ verb: String
+  ) async throws {
+    let broken = try await Broken(megabytes: 40)
+    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
+    try await broken.write("second")
+    let path = try broken.site.fake(
+      "restic",
+      """
+      PATH=${PATH#*:}
+      case " $* " in *" \(verb) "*) ;; *) exec restic "$@";; esac
+      restic "$@" & restic=$!
+      sleep "$(cat '\(broken.site.root)/delay')"
+      kill -KILL $restic 2>/dev/null && : >'\(broken.site.root)/killed'
+      wait $restic
+      """)
+    var killed = 0
+    for round in 0..<rounds * 3 {
+      let delay = Double(round % 3) * 0.1 + Double.random(in: 0.15...0.25)
+      try await Shell.script("rm -f killed; echo \(delay) >delay", in: broken.site.root)
+      let program = verb == "restore" ? "restore" : "backup"
+      if program == "backup" { try await broken.site.script("head -c 5000000 /dev/urandom >big") }
+      let live = try await broken.live()
+      let run = try await broken.site.run(program, with: nightly.merging(["PATH": path]) { $1 })
+      let fault = "restic \(verb) killed after \(delay) s"
+      if try await Shell.script("ls", in: broken.site.root).contains("killed") {
+        killed += 1
+        #expect(run.code == (program == "backup" ? 4 : 23), "\(fault): \(run)")
+        #expect(try await broken.live() == live, "\(fault)")
+      }
+      #expect(broken.children() == [], "\(fault)")
+      try await broken.succeed("backup", with: nightly)
+      try await broken.expectPromises(["first first", "second second"], fault)
+      try await broken.discardKept()
+    }
+    #expect(killed > 0)
+    try await broken.succeed("backup", "--check", with: nightly.merging(["CHECK_DAYS": "1"]) { $1 })
+    try await broken.succeed("restore")
+    try await broken.expectTidy("kills of restic \(verb)")
+  }
+
   /// Each restore keeps what it replaced, new writes included, and each goes back by its own name.
   @Test func afterTwoRestoresInARowEveryStateComesBack() async throws {
     let broken = try await Broken(megabytes: 1)

@@ -69,6 +69,16 @@ import Testing
       ["FILES_DIRECTORY": "/nowhere"]
     },
     Case("the repository inside the files", 78, ["inside FILES_DIRECTORY"]) { site in ["RESTIC_REPOSITORY": site.files + "/r"] },
+    Case("the repository inside the files, by a link", 78, ["inside FILES_DIRECTORY"]) { site in
+      ["RESTIC_REPOSITORY": "local:" + (try link(site, to: site.files)) + "/r"]
+    },
+    Case("the second repository is the first one, by a link", 78, ["COPY_RESTIC_REPOSITORY is the same"]) { site in
+      ["COPY_RESTIC_REPOSITORY": try link(site, to: site.repository), "COPY_RESTIC_PASSWORD": site.settings["RESTIC_PASSWORD"]!]
+    },
+    Case("a value that restic does not take", 78, ["RESTIC_COMPRESSION", "must be one of"]) { _ in
+      ["RESTIC_COMPRESSION": "bogus"]
+    },
+    Case("options that the server does not take", ["backup"], 20, ["correct PGOPTIONS"]) { _ in ["PGOPTIONS": "-c nothing=1"] },
     Case("a number that is too large", 78, ["LOCK_WAIT", "0 to 2147483"]) { _ in ["LOCK_WAIT": "9223372036854775807"] },
     Case("a path the set does not hold", ["restore"], 22, ["FILES_PATHS; it holds a, d"]) { _ in ["FILES_PATHS": "nothing"] },
     Case("the target directory is missing", ["restore"], 22, ["/nowhere does not exist", "--only database"]) { _ in
@@ -80,6 +90,13 @@ import Testing
     Case("a set with a database and none configured", ["restore"], 22, ["POSTGRES_DB"]) { _ in ["POSTGRES_DB": nil] },
     Case("TMPDIR missing", ["restore"], 22, ["TMPDIR /nowhere cannot be used"]) { _ in ["TMPDIR": "/nowhere"] },
   ]
+
+  /// A symbolic link outside FILES_DIRECTORY.
+  static func link(_ site: Site, to target: String) throws -> String {
+    let path = site.root + "/link-\(UInt32.random(in: 0...UInt32.max))"
+    try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: target)
+    return path
+  }
 
   /// One site with a saved set serves all: nothing may change it.
   static let site = Task {

@@ -177,4 +177,41 @@ import Testing
     #expect(try await site.run("restore", with: ["POSTGRES_DB": other]).code == 0)
     #expect(try await site.run("restore", with: ["POSTGRES_DB": "neither, \(other)"]).code == 22)
   }
+
+  /// The state is verified; statistics can be made later.
+  @Test func aFailingAnalyzeIsToldAndStopsNoRestore() async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value, files: false)
+    try await site.createDatabase(
+      """
+      CREATE FUNCTION public.picky(v int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
+        IF current_setting('application_name') = 'backup-restore restore' THEN RAISE 'not today'; END IF;
+        RETURN v;
+      END $$;
+      CREATE TABLE t AS SELECT generate_series(1, 1000) AS v; CREATE INDEX ON t (public.picky(v))
+      """)
+    try await site.run("init")
+    #expect(try await site.run("backup").code == 0)
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0, "\(restored)")
+    #expect(restored.errors.contains("ANALYZE failed: not today"), "\(restored)")
+    #expect(restored.output.contains("rows and content"))
+  }
+
+  /// pg_restore runs with an empty search_path, and so does what an index calls.
+  @Test func aFunctionThatNeedsASearchPathIsNamedWithAWayOut() async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value, files: false)
+    try await site.createDatabase(
+      """
+      CREATE FUNCTION helper(v int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT v';
+      CREATE FUNCTION public.lazy(v int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN RETURN helper(v); END $$;
+      CREATE TABLE t AS SELECT generate_series(1, 10) AS v; CREATE INDEX ON t (public.lazy(v))
+      """)
+    try await site.run("init")
+    #expect(try await site.run("backup").code == 0)
+    let failed = try await site.run("restore")
+    #expect(failed.code == 21 && failed.errors.contains("ALTER FUNCTION … SET search_path"), "\(failed)")
+    _ = try await site.sql("ALTER FUNCTION public.lazy(int) SET search_path = public")
+    #expect(try await site.run("backup").code == 0)
+    #expect(try await site.run("restore").code == 0)
+  }
 }

@@ -22,6 +22,9 @@ public struct Backup: Sendable {
       throw error
     }
     output(saved.text)
+    for entry in ready.catalog.of(context.host) where !entry.gone.isEmpty {
+      log.warning("set \(entry.id) is damaged: \(entry.lost); somebody or something forgot it, or the storage lost it")
+    }
     var results = [try await retain(saved.record, in: context, since: ready)]
     results.append(try await copySets(saved.record))
     if checking { results.append(try await check()) }

@@ -58,15 +58,10 @@ extension Backup {
     }
   }
 
-  /// restic itself would try for 15 minutes to write its lock (measured).
   private func checkWritable() throws {
-    var problems: [Problem] = []
-    for repository in context.repositories {
-      guard let path = repository.localPath, access(path + "/locks", W_OK) != 0 else { continue }
-      problems.append(
-        Problem("\(FileError("access", path + "/locks"))", hint: "mount the repository writable, for this user"))
-    }
-    try Failure.collect(.repositoryFailed, problems)
+    let errors = context.repositories.compactMap(\.readOnly)
+    try Failure.collect(
+      .repositoryFailed, errors.map { Problem("\($0)", hint: "mount the repository writable, for this user") })
   }
 
   private func checkFiles(_ files: FilesSettings) throws {
@@ -103,7 +98,9 @@ extension Backup {
       problems.append(
         Problem(
           "there is no database \(printable(name)) on \(settings.host):\(settings.port)",
-          hint: "check POSTGRES_DB; if it was lost: restore --only database"))
+          hint:
+            "check POSTGRES_DB; if it was lost: \(settings.names.count > 1 ? "POSTGRES_DB=\(name) " : "")restore --only database")
+      )
     }
     try Failure.collect(.sourceFailed, problems)
     return server

@@ -14,6 +14,13 @@ extension Backup {
         }
         for await whole in group { isWhole = isWhole && whole }
       }
+      // restic knows snapshots, not that they belong together.
+      for entry in (try? await context.catalog().catalog.of(context.host)) ?? [] where !entry.gone.isEmpty {
+        log.error(
+          "set \(entry.id) in \(context.settings.shown) is damaged: \(entry.lost)\n  hint: it goes by retention; others are whole"
+        )
+        isWhole = false
+      }
     }
     try Task.checkCancellation()
     if isWhole { output("checked: part \(part) of \(parts) of all data was read, the structure is whole") }

@@ -20,6 +20,12 @@ extension Backup {
   private func copySets(to target: Context, _ record: Record) async throws -> [String] {
     let (catalog, sets) = try await context.catalog()
     let there = try await Copied(target)
+    // restic gives a copy an id of its own.
+    if sets.contains(where: { there.ids.contains($0.id) }) {
+      throw Failure(
+        .configuration, "COPY_RESTIC_REPOSITORY is the same repository as RESTIC_REPOSITORY, by another name",
+        hint: "name another place, best another building")
+    }
     // What retention would forget there in the same night is not copied: an append-only main repository may keep it for ever.
     let isHeld = !record.doubts.isEmpty || Self.future(sets, now: now) != nil
     let expired = isHeld ? [] : try await plan(catalog, sets, keeping: record.id, in: context).sets
@@ -58,12 +64,14 @@ extension Backup {
     let files: Set<String>
     let databases: Set<String>
     let sets: Set<String>
+    let ids: Set<String>
 
     init(_ target: Context) async throws {
       let lists = try await target.snapshots()
       files = Set(lists.files.map(\.identity))
       databases = Set(lists.databases.map(\.identity))
       sets = Set(lists.sets.map(\.identity))
+      ids = Set(lists.sets.map(\.id))
     }
 
     func check(files: [Snapshot], databases: [Snapshot]) throws {

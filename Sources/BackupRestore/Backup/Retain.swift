@@ -94,6 +94,12 @@ extension Backup {
     let plan = try await plan(ready.catalog, ready.sets, keeping: SetID(now), in: context)
     output(
       plan.sets.isEmpty ? "nothing would be forgotten" : "would be forgotten: " + plan.sets.map(\.text).joined(separator: ", "))
+    for id in try ready.commit.unfinished() {
+      output("restore \(id) is unfinished: backup finishes it first, where it was committed")
+    }
+    for entry in ready.catalog.of(context.host) where entry.doubted || !entry.gone.isEmpty {
+      output("set \(entry.id) is \(entry.mark)")
+    }
     output("dry run: nothing was changed")
     return .done
   }

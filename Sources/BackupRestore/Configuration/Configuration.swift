@@ -1,3 +1,5 @@
+import SystemPackage
+
 /// Everything a run is told, made once from the environment. Every problem is reported in one error.
 public struct Configuration: Sendable {
   public let repository: RepositorySettings
@@ -39,12 +41,16 @@ public struct Configuration: Sendable {
         hint: "set FILES_DIRECTORY, or POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_HOST")
     }
     for settings in [repository, copy].compactMap({ $0 }) {
-      guard let files, (settings.base.reveal() + "/").hasPrefix(files.directory + "/") else { continue }
+      guard let files, settings.directories.contains(where: { $0.starts(with: FilePath(files.directory).resolved) }) else {
+        continue
+      }
       environment.report(
         "\(settings.prefix)RESTIC_REPOSITORY lies inside FILES_DIRECTORY: a restore would replace the repository itself",
         hint: "move it elsewhere")
     }
-    if let copy, copy.base == repository?.base {
+    if let copy, let repository,
+      copy.base == repository.base || !copy.directories.isEmpty && copy.directories == repository.directories
+    {
       environment.report(
         "COPY_RESTIC_REPOSITORY is the same as RESTIC_REPOSITORY", hint: "name another place, best another building")
     }
@@ -100,6 +106,9 @@ public struct Waits: Sendable, Equatable {
   public let connect: Duration
   public let stall: Duration
   public let quiesce: Duration
+
+  /// `lock` in seconds as PostgreSQL takes it, to which 0 means for ever.
+  var postgresLock: Int64 { max(1, lock.components.seconds) }
 
   /// PostgreSQL's timeouts are milliseconds in 32 bits.
   private static let longest = 2_147_483

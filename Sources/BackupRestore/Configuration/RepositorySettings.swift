@@ -1,3 +1,5 @@
+import SystemPackage
+
 /// How restic reaches the repositories.
 public struct RepositorySettings: Sendable, Equatable {
   /// The base: `files`, `pg-database` and `sets` lie below it. May contain a password, so it is a secret.
@@ -69,6 +71,11 @@ public struct RepositorySettings: Sendable, Equatable {
     guard let scheme = url.firstRange(of: "://"), let at = url[scheme.upperBound...].lastIndex(of: "@") else { return }
     let user = url[scheme.upperBound..<at]
     if let colon = user.firstIndex(of: ":") { _ = Secret(String(user[user.index(after: colon)...])) }
+  }
+
+  /// The base and the repositories, where they lie on a mounted file system; empty: elsewhere.
+  var directories: [FilePath] {
+    ([.base] + Repository.Name.own).compactMap { Repository.directory(Repository.location(base.reveal(), $0))?.resolved }
   }
 
   /// The base with its password masked, for messages.

@@ -195,6 +195,21 @@ extension FileStatus {
 }
 
 extension FilePath {
+  /// Absolute and without symbolic links, as far as it exists.
+  var resolved: FilePath {
+    var (path, rest) = (self, FilePath(root: nil, []))
+    while !path.isEmpty {
+      if let real = path.withPlatformString({ realpath($0, nil) }) {
+        defer { free(real) }
+        return FilePath(platformString: real).appending(rest.components)
+      }
+      guard let last = path.lastComponent else { return self }
+      rest = FilePath(root: nil, [last]).appending(rest.components)
+      path.removeLastComponent()
+    }
+    return FilePath(".").resolved.appending(rest.components)
+  }
+
   /// Its bytes, percent-encoded, `/` kept.
   var encoded: String {
     components.map { component in component.withPlatformString { percentEncoded(bytes(of: $0)) } }.joined(separator: "/")

@@ -29,8 +29,13 @@ struct ArchiveRestore: Sendable {
       log.info("pg_restore \(clientMajor) set transaction_timeout, which server \(serverMajor) does not know: harmless, ignored")
       return
     }
+    // pg_restore runs with an empty search_path, also what an index or a generated column calls.
+    let path =
+      errors.first?.contains("does not exist") == true
+      ? "; a function that an index, a view or a column calls must name its schemas, or carry them: ALTER FUNCTION … SET search_path"
+      : ""
     throw Failure(
       .verificationFailed, "pg_restore failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
-      hint: outcome.ending.hint("nothing live was changed; the line above names what the server refused"))
+      hint: outcome.ending.hint("nothing live was changed; the line above names what the server refused\(path)"))
   }
 }

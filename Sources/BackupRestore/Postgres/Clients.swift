@@ -87,7 +87,7 @@ extension DatabaseSettings {
     // Uncompressed: restic compresses, and finds again what did not change (1.6 MB instead of 87 MB, measured).
     [
       "--format=custom", "--compress=0", "--no-password", "--snapshot=\(snapshot)",
-      "--lock-wait-timeout=\(waits.lock.components.seconds * 1000)",
+      "--lock-wait-timeout=\(waits.postgresLock * 1000)",
     ]
   }
 

@@ -58,7 +58,7 @@ actor Connection {
       SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
       SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = ''; SET row_security = off;
       SET standard_conforming_strings = on; SET xmlbinary = 'base64'; SET statement_timeout = 0;
-      SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.lock.components.seconds)s'
+      SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s'
       """)
     if serverVersion >= 140000 { try await execute("SET idle_session_timeout = 0") }
     if serverVersion >= 170000 { try await execute("SET transaction_timeout = 0") }

@@ -38,6 +38,10 @@ struct Server: Sendable {
     if message.contains("permission denied") || message.contains("pg_hba.conf") {
       return "let \(prefix)POSTGRES_USER connect to it (GRANT CONNECT, pg_hba.conf)"
     }
+    if message.contains("not currently accepting connections") { return "ALTER DATABASE … ALLOW_CONNECTIONS true" }
+    if message.contains("invalid command-line argument") || message.contains("configuration parameter") {
+      return "correct PGOPTIONS"
+    }
     let address =
       prefix.isEmpty ? "POSTGRES_HOST, POSTGRES_SERVICE and POSTGRES_PORT" : "\(prefix)POSTGRES_HOST and \(prefix)POSTGRES_PORT"
     return "check \(address), and that the server is up"
@@ -155,11 +159,46 @@ struct Server: Sendable {
 }
 
 extension Server {
+  /// Its consumer has been told to end, and may need a moment.
+  func dropSlot(_ name: String) async throws {
+    for attempt in 1... {
+      do {
+        _ = try await session.query("SELECT pg_catalog.pg_drop_replication_slot($1::name)", [name])
+        return
+      } catch let error as DatabaseError where error.state == "55006" && attempt < 50 {
+        try await Task.sleep(for: .milliseconds(100))
+      }
+    }
+  }
+
+  /// A database with a subscription cannot be dropped. Restored ones were never enabled and have no slot; of one that was live, the slot
+  /// on its publisher is not ours to drop.
+  private func dropSubscriptions(in name: String) async throws {
+    let rows = try await session.query(
+      """
+      SELECT s.subname, s.subslotname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+      WHERE d.datname = $1
+      """, [name])
+    if rows.isEmpty { return }
+    let inside = try await open(name)
+    for row in rows {
+      let subscription = "SUBSCRIPTION \(SQL.identifier(row[0]!))"
+      try await inside.execute("ALTER \(subscription) DISABLE")
+      try await inside.execute("ALTER \(subscription) SET (slot_name = NONE)")
+      try await inside.execute("DROP \(subscription)")
+      if let slot = row[1], DatabaseName.isPrevious(name) {
+        log.warning(
+          "subscription \(row[0]!) is gone with \(name)\n  hint: drop its slot \(slot) on the publisher, or it retains WAL there")
+      }
+    }
+  }
+
   func drop(_ name: String) async throws {
     // An interrupted DROP leaves a database that can only be dropped: altering it ends the session (measured, 15.18).
     let isWhole = "SELECT datconnlimit <> -2 FROM pg_catalog.pg_database WHERE datname = $1"
     if try await session.isTrue(isWhole, [name]) {
       try await session.execute("ALTER DATABASE \(SQL.identifier(name)) IS_TEMPLATE false")
+      try await dropSubscriptions(in: name)
     }
     try await session.execute("DROP DATABASE IF EXISTS \(SQL.identifier(name)) WITH (FORCE)")
   }

@@ -1,5 +1,7 @@
 import FoundationEssentials
+import Glibc
 import Synchronization
+import SystemPackage
 
 /// One of the repositories below the base, and the restic verbs the toolkit uses on it.
 struct Repository: Sendable {
@@ -45,10 +47,22 @@ struct Repository: Sendable {
     return base + (bucketAlone ? ":/" : "/") + name.rawValue
   }
 
-  /// Its directory, where it lies on a mounted file system.
-  var localPath: String? {
-    let location = Self.location(settings.base.reveal(), name)
-    return location.hasPrefix("/") ? location : nil
+  /// The directory of a location on a mounted file system, which is what restic takes everything for that has no scheme it knows.
+  static func directory(_ location: String) -> FilePath? {
+    if let colon = location.firstIndex(of: ":") {
+      let scheme = location[..<colon]
+      if scheme == "local" { return FilePath(String(location[location.index(after: colon)...])) }
+      if ["azure", "b2", "gs", "rclone", "rest", "s3", "sftp", "swift"].contains(scheme) { return nil }
+    }
+    return FilePath(location)
+  }
+
+  /// Where its locks cannot be written, on a mounted file system: nobody writes there, so it can be read without one. restic itself
+  /// would try for 15 minutes to write its lock (measured).
+  var readOnly: FileError? {
+    guard let directory = Self.directory(Self.location(settings.base.reveal(), name)) else { return nil }
+    let locks = directory.appending("locks")
+    return locks.withPlatformString { access($0, W_OK) } == 0 ? nil : FileError("access", locks.string)
   }
 
   /// Its name, for tables and lists of results.

@@ -33,7 +33,10 @@ final class ResticErrors: Sendable {
       let dump = "subprocess env: "
       let text = line.hasPrefix(dump) ? String(line.dropFirst(dump.count)) : "restic: " + line
       log.info("\(Secret.mask(printable(text)))")
-      return remember(error: line.hasPrefix(dump) ? text : line)
+      // A path of FILES_PATHS that went since preflight: plain text where all else is JSON (measured, 0.19.1).
+      let skipped = " does not exist, skipping"
+      return remember(
+        error: line.hasPrefix(dump) ? text : line, item: line.hasSuffix(skipped) ? String(line.dropLast(skipped.count)) : nil)
     }
     switch message.message_type {
     case "error":

@@ -51,6 +51,8 @@ extension Repository {
       return Failure(
         .sourceFailed, "\(result.items.count) files could not be read: \(result.items.prefix(5).joined(separator: ", "))",
         hint: "make them readable, or set FILES_ALLOW_UNREADABLE=true to leave them out")
+    case .exited(1) where result.errors.contains { $0.hasPrefix("invalid value for ") }:
+      return Failure(.configuration, "restic\(said)", hint: "correct that variable")
     case .exited(1) where verb == "init" && result.errors.contains { $0.contains("404 Not Found") }:
       return Failure(
         .repositoryFailed, "restic init failed on \(shown)\(said)",
@@ -69,7 +71,9 @@ extension Repository {
     default:
       return Failure(
         .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
-        hint: result.ending.hint("check that the repository can be reached and has room; the lines above are restic's own"))
+        hint: result.ending.hint(
+          "check that the repository can be reached and has room"
+            + (result.errors.count > 1 ? "; the lines above are restic's own" : "")))
     }
   }
 

@@ -5,7 +5,7 @@ extension Repository {
   /// A file of a snapshot into a descriptor, which is closed.
   func dump(_ path: String, of snapshot: String, into descriptor: FileDescriptor, locked: Bool = true) async throws {
     // A descriptor can be written once, so restic itself waits for the lock.
-    let retry = locked ? ["--retry-lock", "\(waits.lock.components.seconds)s"] : ["--no-lock"]
+    let retry = locked && readOnly == nil ? ["--retry-lock", "\(waits.lock.components.seconds)s"] : ["--no-lock"]
     _ = try await run(["dump"] + retry + [snapshot, path], output: .descriptor(descriptor))
   }
 
@@ -51,7 +51,7 @@ extension Repository {
     let meter = Meter(part, watch: watch)
     defer { meter.finish() }
     _ = try await run(
-      Self.restoreArguments(snapshot, to: target, include: include),
+      Self.restoreArguments(snapshot, to: target, include: include) + (readOnly == nil ? [] : ["--no-lock"]),
       output: .lines { line in
         guard let message = ResticMessage(line: line), message.message_type == "status" else { return }
         meter.update(done: message.bytes_restored ?? 0, total: message.total_bytes ?? total)

@@ -10,6 +10,10 @@ struct DatabasePreflight: Sendable {
 
   func problems(clients: Clients) async throws -> [Problem] {
     var problems: [Problem] = []
+    if server.major < 13 {
+      problems.append(
+        Problem("the server is PostgreSQL \(server.major)", hint: "restore into 13 or newer, which can drop a database in use"))
+    }
     for target in plan.databases {
       do {
         if target.part.isPlain {
@@ -218,6 +222,17 @@ struct DatabasePreflight: Sendable {
         Problem(
           "prepared transaction \(row[0]!) is open in database \(name) and blocks the swap",
           hint: "COMMIT PREPARED or ROLLBACK PREPARED \(SQL.literal(row[0]!)) in that database"))
+    }
+    let subscriptions = try await session.query(
+      """
+      SELECT s.subname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+      WHERE d.datname = $1 AND s.subenabled
+      """, [name])
+    for row in subscriptions {
+      problems.append(
+        Problem(
+          "subscription \(row[0]!) belongs to database \(name) and would go on filling the previous one",
+          hint: "ALTER SUBSCRIPTION \(SQL.identifier(row[0]!)) DISABLE in that database; enable it anew after the restore"))
     }
     if !options.dropSlots {
       for row in try await session.query("SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1", [name]) {

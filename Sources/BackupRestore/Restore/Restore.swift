@@ -135,6 +135,7 @@ public struct Restore: Sendable {
   // MARK: Words for the operator
 
   private static let staging = "staging, thrown away"
+  private static let accepted = "differences accepted"
   private static let readBack = "nothing: read back whole"
 
   private func announcement(_ ready: Ready) -> String {
@@ -178,17 +179,16 @@ public struct Restore: Sendable {
     if let files = staged.files {
       table.add([
         "files", "\(Format.count(files.entries)) entries, \(Format.bytes(files.bytes))",
-        ready.readsBack ? "every file read back" : "names, sizes, owners, modes, times",
+        staged.differs("files") ? Self.accepted : ready.readsBack ? "every file read back" : "names, sizes, owners, modes, times",
       ])
     }
     for (target, evidence) in staged.databases {
       let proof =
-        options.acceptDifferences && target.part.isPlain
-        ? "differences accepted"
-        : target.part.isPlain
-          ? "every statement succeeded"
-          : target.part.evidence == nil
-            ? "archive complete" : options.acceptDifferences ? "differences accepted" : "rows and content"
+        if staged.differs("database \(target.live)") { Self.accepted } else if target.part.isPlain {
+          "every statement succeeded"
+        } else if let saved = target.part.evidence { saved.method == evidence.method ? "rows and content" : "rows" } else {
+          "archive complete"
+        }
       table.add(["database \(target.live)", "\(evidence.tables.count) tables, \(Format.count(evidence.rows)) rows", proof])
     }
     return table.text

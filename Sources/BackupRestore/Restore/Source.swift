@@ -21,7 +21,7 @@ extension Restore {
   func source(_ catalog: Catalog, _ old: OldStyle) async throws -> Source {
     let names = options.chosen
     if options.drill, names.isEmpty, options.at == nil, let entry = catalog.lastSound(context.host) {
-      for newer in catalog.of(context.host) where newer.id > entry.id && newer.doubted {
+      for newer in catalog.of(context.host) where newer.id > entry.id && (newer.doubted || !newer.gone.isEmpty) {
         log.warning("set \(newer.id) is newer and \(newer.mark): \(entry.id) is proven instead")
       }
       return try await source(of: entry)

@@ -3,7 +3,10 @@ extension Restore {
   struct Staged: Sendable {
     var files: FilesEvidence?
     var databases: [(target: Target, evidence: DatabaseEvidence)] = []
+    /// Each begins with its part.
     var differences: [String] = []
+
+    func differs(_ part: String) -> Bool { differences.contains { $0.hasPrefix(part + ": ") } }
   }
 
   /// Files and databases side by side; the first failure stops the others. Files in place wait until every database is

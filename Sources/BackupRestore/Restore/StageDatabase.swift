@@ -20,9 +20,12 @@ extension Restore {
     let copy: DatabaseEvidence
     do {
       // Statistics are not in the archive; without them the first queries of the application would be slow.
-      async let analysed: Void = analysing.execute("ANALYZE")
+      async let analysed = settled { try await analysing.execute("ANALYZE") }
       copy = try await EvidenceReader(connection: reading).read()
-      try await analysed
+      if case .failure(let error) = await analysed {
+        try Task.checkCancellation()
+        log.warning("database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand, or the first queries are slow")
+      }
       for statement in properties.replay(on: target.staging, owner: owner, missing: ready.missingRoles) {
         try await server.session.execute(statement)
       }

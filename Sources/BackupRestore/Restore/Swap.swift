@@ -6,7 +6,6 @@ extension Restore {
   /// - Parameter safety: the set that `--in-place` saved before.
   func commit(_ ready: Ready, safety: SetID?) async throws {
     let plan = ready.plan
-    if options.dropSlots, let server = ready.server { try await dropSlots(plan, server) }
     let staged = plan.files != nil && !options.inPlace ? ready.commit.exchange(plan.id) : nil
     let root = staged == nil || !plan.paths.isEmpty || configuration.files?.owner != nil ? nil : plan.files?.root
     try await ready.commit.run(
@@ -17,6 +16,7 @@ extension Restore {
         rootBefore: root == nil ? nil : try staged?.directory.status().attributes, safety: safety))
     if plan.files != nil { try ready.commit.endReplacing() }
     ready.scratch.remove()
+    if let server = ready.server { await leaveSlots(plan, server) }
   }
 
   /// Out of the way first, then in.
@@ -24,16 +24,24 @@ extension Restore {
     (live.contains(to) ? [.init(from: to, to: previous)] : []) + [.init(from: from, to: to)]
   }
 
-  /// A slot follows the database it was made in, which is about to be the previous one.
-  private func dropSlots(_ plan: Plan, _ server: Server) async throws {
-    for target in plan.databases {
-      let rows = try await server.session.query(
-        "SELECT slot_name, active_pid FROM pg_catalog.pg_replication_slots WHERE database = $1", [target.live])
-      for row in rows {
-        log.warning("dropping replication slot \(row[0]!) of \(target.live)")
-        if let pid = row[1] { _ = try await server.session.query("SELECT pg_catalog.pg_terminate_backend($1::int, 5000)", [pid]) }
-        _ = try await server.session.query("SELECT pg_catalog.pg_drop_replication_slot($1::name)", [row[0]!])
+  /// A slot follows the database it was made in, which is the previous one now; dropped before, it would be missing where the swap fails.
+  private func leaveSlots(_ plan: Plan, _ server: Server) async {
+    do {
+      for target in plan.databases {
+        let rows = try await server.session.query(
+          "SELECT slot_name, active_pid FROM pg_catalog.pg_replication_slots WHERE database = $1", [target.previous])
+        for row in rows where !options.dropSlots {
+          log.warning(
+            "replication slot \(row[0]!) was made meanwhile and stays on \(target.previous)\n  hint: drop it, or it retains WAL")
+        }
+        for row in rows where options.dropSlots {
+          log.warning("dropping replication slot \(row[0]!) of \(target.live)")
+          if let pid = row[1] { _ = try await server.session.query("SELECT pg_catalog.pg_terminate_backend($1::int)", [pid]) }
+          try await server.dropSlot(row[0]!)
+        }
       }
+    } catch {
+      log.warning("the replication slots stay on the previous databases: \(error)\n  hint: drop them, or they retain WAL")
     }
   }
 

@@ -31,6 +31,9 @@ struct Catalog: Sendable {
     var trusted: Bool { sound && !rebuilt }
     var parts: [Snapshot] { (files.map { [$0] } ?? []) + databases }
 
+    /// What of it is gone.
+    var lost: String { "its part \(gone.map { String($0.prefix(8)) }.joined(separator: ", ")) is gone" }
+
     func number(_ tag: String) -> Int? { record?.tag(tag).flatMap { Int($0) } }
 
     /// How `--list` marks it.
@@ -131,7 +134,7 @@ struct Catalog: Sendable {
     guard let entry = found.first else {
       throw Failure(.refused, "there is no set \(printable(beginning))", hint: "restore --list shows all sets")
     }
-    try Self.check(entry)
+    try check(entry, host)
     return entry
   }
 
@@ -155,7 +158,7 @@ struct Catalog: Sendable {
     if let doubted = restorable.last(where: { $0.doubted && $0.id > entry.id }) {
       throw Self.refusal(of: doubted, instead: entry)
     }
-    try Self.check(entry)
+    try check(entry, host)
     return entry
   }
 
@@ -166,12 +169,10 @@ struct Catalog: Sendable {
       hint: "name the one you want: restore \(instead?.id ?? doubted.id)\(instead == nil ? "" : " or restore \(doubted.id)")")
   }
 
-  private static func check(_ entry: Entry) throws {
+  private func check(_ entry: Entry, _ host: String) throws {
     if !entry.gone.isEmpty {
-      throw Failure(
-        .refused,
-        "set \(entry.id) is damaged: its part \(entry.gone.map { String($0.prefix(8)) }.joined(separator: ", ")) is gone",
-        hint: "choose another set; restore --list shows which are whole")
+      let whole = of(host).last(where: \.sound).map { "the newest that is whole: restore \($0.id)" } ?? "no other set is whole"
+      throw Failure(.refused, "set \(entry.id) is damaged: \(entry.lost)", hint: "\(whole); restore --list shows all")
     }
     if entry.incomplete {
       throw Failure(

@@ -6,7 +6,8 @@ enum Doubt {
       if let files {
         let (now, then) = (files.evidence?.entries ?? 0, before.evidence?.entries ?? 0)
         if now * 2 < then {
-          reasons.append("\(Format.count(now)) files and directories (set \(last.id) had \(Format.count(then)))")
+          reasons.append(
+            "\(Format.count(now, "file or directory", "files and directories")) (set \(last.id) had \(Format.count(then)))")
         }
       } else {
         reasons.append("no files (set \(last.id) had them)")
@@ -19,7 +20,8 @@ enum Doubt {
       }
       let (now, then) = (database.evidence?.rows ?? 0, before.evidence?.rows ?? 0)
       if now * 2 < then {
-        reasons.append("\(Format.count(now)) rows in database \(before.name) (set \(last.id) had \(Format.count(then)))")
+        reasons.append(
+          "\(Format.count(now, "row", "rows")) in database \(before.name) (set \(last.id) had \(Format.count(then)))")
       }
     }
     return reasons

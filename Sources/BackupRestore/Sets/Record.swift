@@ -158,6 +158,8 @@ struct DatabaseEvidence: Codable, Equatable, Sendable {
   let materializedViews: [MaterializedView]
   let extensions: [String]
   let largeObjects: LargeObjects
+  /// How rows were hashed: hashes of two ways are not compared.
+  var method: String? = EvidenceReader.method
 
   var rows: Int { tables.reduce(0) { $0 + $1.rows } }
 }
