@@ -11,12 +11,12 @@ import Testing
     Task { try await broken.cluster.psql(broken.site.database, sql, check: false) }
   }
 
-  static func until(_ broken: Broken, _ condition: String) async throws {
-    for _ in 0..<300 {
+  static func until(_ broken: Broken, _ condition: String, seconds: Int = 30) async throws {
+    for _ in 0..<seconds * 10 {
       if try await broken.cluster.psql("postgres", "SELECT \(condition)").output == "t\n" { return }
       try await Task.sleep(for: .milliseconds(100))
     }
-    throw Failure(.unexpected, "after 30 s: not \(condition)", hint: "look at the session")
+    throw Failure(.unexpected, "after \(seconds) s: not \(condition)", hint: "look at the session")
   }
 
   /// A writer in the middle of its transaction is no reason to wait, and what it has not committed is not saved.
