@@ -165,9 +165,10 @@ import Testing
   }
 
   @Test func whereArchivingFailsARestoreIsRefusedAndABackupIsNot() async throws {
-    let cluster = try await Cluster(options: ["archive_mode=on", "archive_command=false"])
+    let cluster = try await Cluster(options: ["archive_mode=on"])
     let broken = try await Broken(cluster: cluster, megabytes: 1)
-    try await cluster.psql("postgres", "SELECT pg_switch_wal()")
+    try await cluster.psql("postgres", "ALTER SYSTEM SET archive_command = 'false'")
+    try await cluster.psql("postgres", "SELECT pg_reload_conf(); SELECT pg_switch_wal()")
     try await Sessions.until(broken, "last_failed_wal IS NOT NULL FROM pg_stat_archiver")
     let refused = try await broken.site.run("restore")
     #expect(refused.code == 22 && refused.errors.contains("mend archive_command"), "\(refused)")
