@@ -88,6 +88,33 @@ import Testing
     try await broken.expectTidy("\(kills) kills of a rollback")
   }
 
+  /// The answer never comes; what is true is asked through another session, which waits for the first one to end.
+  @Test func aConnectionThatBreaksInTheSwapLosesNothingButTheAnswer() async throws {
+    let broken = try await Self.site()
+    let cut: [String: String?] = ["LD_PRELOAD": Self.library, "TEST_CUT_AFTER": "RENAME TO"]
+    let restored = try await broken.succeed("restore", with: cut)
+    #expect(restored.errors.contains("the connection broke during the swap, but the databases are swapped"), "\(restored)")
+    #expect(restored.output.contains("back again: restore --rollback"), "\(restored)")
+    #expect(try await broken.live() == "first first")
+    let back = try await broken.succeed("restore", "--rollback", with: cut)
+    #expect(back.errors.contains("the connection broke") && back.output.contains("rolled back; what was live"), "\(back)")
+    #expect(try await broken.live() == "second second")
+    try await broken.expectTidy("a connection that breaks in the swap")
+  }
+
+  /// Typed again after a crash, it must not take itself back.
+  @Test func aRollbackThatWasKilledAfterItsCommitIsFinishedByTheSameCommand() async throws {
+    let broken = try await Self.site()
+    try await broken.succeed("restore")
+    for call in 1..<40 {
+      #expect(try await broken.site.run("restore", ["--rollback"], with: Swaps.killed(at: call)).code == 137)
+      if try await broken.site.sql("SELECT word FROM word") == "second" { break }
+    }
+    let again = try await broken.succeed("restore", "--rollback")
+    #expect(again.output.contains("was interrupted after its commit, and is finished now"), "\(again)")
+    #expect(try await broken.live() == "second second")
+  }
+
   /// What is left of a state that was being discarded is never taken for the whole.
   @Test func killedAtEachStepADiscardLeavesAllOrNothingToGoBackTo() async throws {
     let broken = try await Self.site()

@@ -4,9 +4,10 @@ import Glibc
 ///
 /// `TEST_KILL_AT=n`: before the nth call that changes something on the volume or the server, counted from the first rename(2), which is
 /// that of the journal; a statement counts twice, before it is sent and before it is answered. `TEST_KILL_BEFORE=text`: before the first
-/// statement that contains it.
+/// statement that contains it. `TEST_CUT_AFTER=text`: only the connection is cut, when such a statement is sent and not answered.
 private let at = getenv("TEST_KILL_AT").flatMap { Int(String(cString: $0)) }
 private let text = getenv("TEST_KILL_BEFORE").map { String(cString: $0) }
+private let cut = getenv("TEST_CUT_AFTER").map { String(cString: $0) }
 nonisolated(unsafe) private var count = 0
 
 private func step(begins: Bool = false) {
@@ -60,6 +61,12 @@ private typealias OfName = @convention(c) (Name) -> CInt
 @_cdecl("PQsendQuery") public func send(_ connection: OpaquePointer?, _ statement: UnsafePointer<CChar>?) -> CInt {
   if let text, let statement, strstr(statement, text) != nil { kill(getpid(), SIGKILL) }
   step()
-  defer { step() }
+  defer {
+    step()
+    if let cut, let statement, strstr(statement, cut) != nil {
+      // The server has it before the end of the connection: both go the same way.
+      shutdown(unsafeBitCast(next("PQsocket"), to: (@convention(c) (OpaquePointer?) -> CInt).self)(connection), CInt(SHUT_RDWR))
+    }
+  }
   return unsafeBitCast(next("PQsendQuery"), to: (@convention(c) (OpaquePointer?, Name) -> CInt).self)(connection, statement)
 }

@@ -18,7 +18,7 @@ import Testing
       since: record(files: filesPart(entries: 1000), databases: [databasePart(rows: 5000)]))
     #expect(
       reasons == [
-        "1 files and directories (set 20260101T230000Z had 1,000)", "2 rows in database app (set 20260101T230000Z had 5,000)",
+        "1 file or directory (set 20260101T230000Z had 1,000)", "2 rows in database app (set 20260101T230000Z had 5,000)",
       ])
   }
 

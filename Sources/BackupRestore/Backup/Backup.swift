@@ -30,7 +30,8 @@ public struct Backup: Sendable {
     if checking { results.append(try await check()) }
     if !saved.unreadable.isEmpty {
       log.warning(
-        "\(saved.unreadable.count) unreadable files are not in the set: \(saved.unreadable.prefix(20).joined(separator: ", "))")
+        "\(Format.count(saved.unreadable.count, "unreadable file is", "unreadable files are")) not in the set: \(saved.unreadable.prefix(20).joined(separator: ", "))"
+      )
     }
     // An API server that was away may be back: the next run is a night away.
     let isResumed = saved.isResumed ? true : await ready.commit.resume(ready.quiesce)

@@ -94,27 +94,27 @@ enum Runner {
     return Outcome(ending: ending, document: document, stopped: child.reason)
   }
 
+  /// Where a child writes its output, and who reads it meanwhile.
+  private static func reader(_ output: Output, _ child: Child) throws -> (FileDescriptor, Task<[UInt8], Never>?) {
+    if case .descriptor(let descriptor) = output { return (descriptor, nil) }
+    let pipe = try FileDescriptor.pipe(options: .closeOnExec)
+    let reading = Task<[UInt8], Never> {
+      switch output {
+      case .descriptor: break
+      case .lines(let line): await readLines(pipe.readEnd, of: child, line)
+      case .document(let limit): return await readAll(pipe.readEnd, of: child, limit: limit)
+      }
+      return []
+    }
+    return (pipe.writeEnd, reading)
+  }
+
   private static func launch(
     _ command: Command, input: Input, output: Output, child: Child, errors: @escaping @Sendable (String) -> Void
   ) async throws -> (Ending, [UInt8]) {
     let errorPipe = try FileDescriptor.pipe(options: .closeOnExec)
     let errorLines = Task { await readLines(errorPipe.readEnd, of: child) { errors($0) } }
-    var document: Task<[UInt8], Never>?
-    let standardOutput: FileDescriptor
-    switch output {
-    case .descriptor(let descriptor): standardOutput = descriptor
-    case .lines(let line):
-      let pipe = try FileDescriptor.pipe(options: .closeOnExec)
-      standardOutput = pipe.writeEnd
-      document = Task {
-        await readLines(pipe.readEnd, of: child, line)
-        return []
-      }
-    case .document(let limit):
-      let pipe = try FileDescriptor.pipe(options: .closeOnExec)
-      standardOutput = pipe.writeEnd
-      document = Task { await readAll(pipe.readEnd, of: child, limit: limit) }
-    }
+    let (standardOutput, document) = try reader(output, child)
     let standardInput = try input.open()
     var options = PlatformOptions()
     // A group of its own: Ctrl-C at a terminal reaches us alone, and we stop the children in order.

@@ -1,5 +1,3 @@
-import SystemPackage
-
 /// Everything a run is told, made once from the environment. Every problem is reported in one error.
 public struct Configuration: Sendable {
   public let repository: RepositorySettings
@@ -40,16 +38,17 @@ public struct Configuration: Sendable {
         "neither files nor a database is configured: \(FilesSettings.standardDirectory) does not exist",
         hint: "set FILES_DIRECTORY, or POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_HOST")
     }
+    let inside = files.map { resolved($0.directory) + "/" }
     for settings in [repository, copy].compactMap({ $0 }) {
-      guard let files, settings.directories.contains(where: { $0.starts(with: FilePath(files.directory).resolved) }) else {
-        continue
-      }
+      guard let inside, let base = settings.directory,
+        ([base] + Repository.Name.own.map { base + "/" + $0.rawValue }).contains(where: { ($0 + "/").hasPrefix(inside) })
+      else { continue }
       environment.report(
         "\(settings.prefix)RESTIC_REPOSITORY lies inside FILES_DIRECTORY: a restore would replace the repository itself",
         hint: "move it elsewhere")
     }
     if let copy, let repository,
-      copy.base == repository.base || !copy.directories.isEmpty && copy.directories == repository.directories
+      copy.base == repository.base || (copy.directory != nil && copy.directory == repository.directory)
     {
       environment.report(
         "COPY_RESTIC_REPOSITORY is the same as RESTIC_REPOSITORY", hint: "name another place, best another building")

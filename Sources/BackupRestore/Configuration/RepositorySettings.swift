@@ -1,5 +1,3 @@
-import SystemPackage
-
 /// How restic reaches the repositories.
 public struct RepositorySettings: Sendable, Equatable {
   /// The base: `files`, `pg-database` and `sets` lie below it. May contain a password, so it is a secret.
@@ -73,10 +71,8 @@ public struct RepositorySettings: Sendable, Equatable {
     if let colon = user.firstIndex(of: ":") { _ = Secret(String(user[user.index(after: colon)...])) }
   }
 
-  /// The base and the repositories, where they lie on a mounted file system; empty: elsewhere.
-  var directories: [FilePath] {
-    ([.base] + Repository.Name.own).compactMap { Repository.directory(Repository.location(base.reveal(), $0))?.resolved }
-  }
+  /// The base's directory, where it lies on a mounted file system.
+  var directory: String? { Repository.directory(base.reveal()).map(resolved) }
 
   /// The base with its password masked, for messages.
   var shown: String {

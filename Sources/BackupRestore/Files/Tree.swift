@@ -10,6 +10,7 @@ struct FileError: Error, CustomStringConvertible {
   let number: Int32
 
   init(_ call: String, _ path: String) { (self.call, self.path, number) = (call, path, errno) }
+  init(_ call: String, _ path: String, _ error: Errno) { (self.call, self.path, number) = (call, path, error.rawValue) }
   var description: String { "\(call) \(printable(path)): \(String(cString: strerror(number)))" }
 }
 
@@ -141,10 +142,8 @@ enum Tree {
   /// Writes a small file so that it is there whole or not at all, also after a crash.
   static func writeDurably(_ bytes: [UInt8], to path: FilePath) throws {
     let new = path.removingLastComponent().appending("\(path.lastComponent!.string).new")
-    let file = try FileDescriptor.open(
-      new, .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: .ownerReadWrite)
-    try file.closeAfter {
-      try file.writeAll(bytes)
+    try opened(new, .writeOnly, [.create, .truncate, .closeOnExec]) { file in
+      do { try file.writeAll(bytes) } catch let error as Errno { throw FileError("write", new.string, error) }
       if fsync(file.rawValue) != 0 { throw FileError("fsync", new.string) }
     }
     if new.withPlatformString({ from in path.withPlatformString { Glibc.rename(from, $0) } }) != 0 {
@@ -154,14 +153,27 @@ enum Tree {
   }
 
   static func syncDirectory(_ path: FilePath) throws {
-    let directory = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory])
-    try directory.closeAfter { if fsync(directory.rawValue) != 0 { throw FileError("fsync", path.string) } }
+    try opened(path, .readOnly, [.closeOnExec, .directory]) {
+      if fsync($0.rawValue) != 0 { throw FileError("fsync", path.string) }
+    }
   }
 
   /// Everything written to that file system is on disk. restic never syncs what it restores (measured).
   static func syncFileSystem(_ path: FilePath) throws {
-    let directory = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .directory])
-    try directory.closeAfter { if linux_syncfs(directory.rawValue) != 0 { throw FileError("syncfs", path.string) } }
+    try opened(path, .readOnly, [.closeOnExec, .directory]) {
+      if linux_syncfs($0.rawValue) != 0 { throw FileError("syncfs", path.string) }
+    }
+  }
+
+  private static func opened(
+    _ path: FilePath, _ mode: FileDescriptor.AccessMode, _ options: FileDescriptor.OpenOptions,
+    _ body: (FileDescriptor) throws -> Void
+  ) throws {
+    let file: FileDescriptor
+    do { file = try FileDescriptor.open(path, mode, options: options, permissions: .ownerReadWrite) } catch let error as Errno {
+      throw FileError("open", path.string, error)
+    }
+    try file.closeAfter { try body(file) }
   }
 
   /// Bytes and inodes that an unprivileged process may still use; inodes nil where the file system does not count them.
@@ -195,21 +207,6 @@ extension FileStatus {
 }
 
 extension FilePath {
-  /// Absolute and without symbolic links, as far as it exists.
-  var resolved: FilePath {
-    var (path, rest) = (self, FilePath(root: nil, []))
-    while !path.isEmpty {
-      if let real = path.withPlatformString({ realpath($0, nil) }) {
-        defer { free(real) }
-        return FilePath(platformString: real).appending(rest.components)
-      }
-      guard let last = path.lastComponent else { return self }
-      rest = FilePath(root: nil, [last]).appending(rest.components)
-      path.removeLastComponent()
-    }
-    return FilePath(".").resolved.appending(rest.components)
-  }
-
   /// Its bytes, percent-encoded, `/` kept.
   var encoded: String {
     components.map { component in component.withPlatformString { percentEncoded(bytes(of: $0)) } }.joined(separator: "/")
@@ -232,4 +229,18 @@ extension FilePath {
   func own(_ attributes: FileAttributes) throws {
     if withPlatformString({ lchown($0, attributes.user, attributes.group) }) != 0 { throw FileError("chown", string) }
   }
+}
+
+/// The path absolute and without symbolic links, as far as it exists.
+func resolved(_ path: String) -> String {
+  let path = path.hasPrefix("/") ? path : FileManager.default.currentDirectoryPath + "/" + path
+  var there = path[...]
+  while !there.isEmpty {
+    if let real = realpath(String(there), nil) {
+      defer { free(real) }
+      return String(cString: real) + path[there.endIndex...]
+    }
+    there = there[..<(there.lastIndex(of: "/") ?? there.startIndex)]
+  }
+  return path
 }

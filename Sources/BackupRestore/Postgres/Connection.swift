@@ -60,6 +60,10 @@ actor Connection {
       SET standard_conforming_strings = on; SET xmlbinary = 'base64'; SET statement_timeout = 0;
       SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s'
       """)
+    // The server's own end of what the options above are for ours: it keeps the locks of a node that is lost for hours else.
+    try await execute(
+      "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s'"
+    )
     if serverVersion >= 140000 { try await execute("SET idle_session_timeout = 0") }
     if serverVersion >= 170000 { try await execute("SET transaction_timeout = 0") }
   }

@@ -1,5 +1,3 @@
-import Synchronization
-
 /// The server as seen from the maintenance database: locks, names, rights, and the swap.
 struct Server: Sendable {
   let settings: DatabaseSettings
@@ -51,11 +49,16 @@ struct Server: Sendable {
     Set(try await session.query("SELECT datname FROM pg_catalog.pg_database").map { $0[0]! })
   }
 
-  /// What is on the server: comments by name.
-  func comments() async throws -> [String: String?] {
-    let rows = try await session.query(
-      "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database")
-    return Dictionary(uniqueKeysWithValues: rows.map { ($0[0]!, $0[1]) })
+  /// (name, comment) of every database.
+  func comments() async throws -> [(name: String, comment: String?)] {
+    try await session.query(
+      "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database ORDER BY 1"
+    ).map { ($0[0]!, $0[1]) }
+  }
+
+  func comment(_ name: String) async throws -> String? {
+    try await session.value(
+      "SELECT pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database WHERE datname = $1", [name])
   }
 
   /// OIDs by name, and whose: the truth about a swap that was interrupted, whatever somebody renamed or dropped since.
@@ -65,14 +68,23 @@ struct Server: Sendable {
     let oids: [String: String]
   }
 
-  func identities() async throws -> Identities {
-    let system = try await session.value(
-      """
-      SELECT CASE WHEN pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
-        THEN (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) END
-      """)
-    let rows = try await session.query("SELECT datname, oid::text FROM pg_catalog.pg_database")
-    return Identities(system: system, oids: Dictionary(uniqueKeysWithValues: rows.map { ($0[0]!, $0[1]!) }))
+  func identities(of names: [String]) async throws -> Identities {
+    var oids: [String: String] = [:]
+    for name in names {
+      oids[name] = try await session.value("SELECT oid::text FROM pg_catalog.pg_database WHERE datname = $1", [name])
+    }
+    return Identities(system: try await system(), oids: oids)
+  }
+
+  /// Two queries: one that names the function is refused as a whole where the role may not call it.
+  func system() async throws -> String? {
+    let may = "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')"
+    guard try await session.isTrue(may) else { return nil }
+    return try await session.value("SELECT system_identifier::text FROM pg_catalog.pg_control_system()")
+  }
+
+  func name(ofDatabase oid: String) async throws -> String? {
+    try await session.value("SELECT datname FROM pg_catalog.pg_database WHERE oid = $1::oid", [oid])
   }
 
   // MARK: The lock
@@ -87,7 +99,8 @@ struct Server: Sendable {
         if ContinuousClock().now >= deadline {
           throw Failure(
             .locked, "database \(name) is in use by \(holder)",
-            hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
+            hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s); one that is known to be dead: "
+              + "SELECT pg_terminate_backend(SESSION)")
         }
         if !told {
           log.info("database \(name) is locked by \(holder): waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)")
@@ -152,7 +165,7 @@ struct Server: Sendable {
       } catch let error as DatabaseError {
         throw Failure(
           .verificationFailed, "the databases could not be renamed: \(error.message)",
-          hint: "nothing was changed; end the sessions that are in the way and run it again")
+          hint: "the databases are as they were; end the sessions that are in the way and run it again")
       }
     }
   }
@@ -193,7 +206,16 @@ extension Server {
     }
   }
 
+  /// - Throws: `Failure` 22 with what PostgreSQL said.
   func drop(_ name: String) async throws {
+    do { try await dropWhole(name) } catch let error as DatabaseError {
+      throw Failure(
+        .refused, "database \(name) cannot be dropped: \(error.message)",
+        hint: "run it again with a superuser as POSTGRES_USER, or mend what PostgreSQL names")
+    }
+  }
+
+  private func dropWhole(_ name: String) async throws {
     // An interrupted DROP leaves a database that can only be dropped: altering it ends the session (measured, 15.18).
     let isWhole = "SELECT datconnlimit <> -2 FROM pg_catalog.pg_database WHERE datname = $1"
     if try await session.isTrue(isWhole, [name]) {

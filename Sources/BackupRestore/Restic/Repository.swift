@@ -1,7 +1,6 @@
 import FoundationEssentials
 import Glibc
 import Synchronization
-import SystemPackage
 
 /// One of the repositories below the base, and the restic verbs the toolkit uses on it.
 struct Repository: Sendable {
@@ -48,21 +47,20 @@ struct Repository: Sendable {
   }
 
   /// The directory of a location on a mounted file system, which is what restic takes everything for that has no scheme it knows.
-  static func directory(_ location: String) -> FilePath? {
+  static func directory(_ location: String) -> String? {
     if let colon = location.firstIndex(of: ":") {
       let scheme = location[..<colon]
-      if scheme == "local" { return FilePath(String(location[location.index(after: colon)...])) }
+      if scheme == "local" { return String(location[location.index(after: colon)...]) }
       if ["azure", "b2", "gs", "rclone", "rest", "s3", "sftp", "swift"].contains(scheme) { return nil }
     }
-    return FilePath(location)
+    return location
   }
 
   /// Where its locks cannot be written, on a mounted file system: nobody writes there, so it can be read without one. restic itself
   /// would try for 15 minutes to write its lock (measured).
   var readOnly: FileError? {
     guard let directory = Self.directory(Self.location(settings.base.reveal(), name)) else { return nil }
-    let locks = directory.appending("locks")
-    return locks.withPlatformString { access($0, W_OK) } == 0 ? nil : FileError("access", locks.string)
+    return access(directory + "/locks", W_OK) == 0 ? nil : FileError("access", directory + "/locks")
   }
 
   /// Its name, for tables and lists of results.

@@ -22,15 +22,12 @@ extension Repository {
   /// restic's exit codes, as it documents them; unknown ones are failures.
   func failure(_ verb: String, _ result: Result) -> Failure {
     let said = result.errors.last.map { ": " + $0 } ?? ""
+    let has = { (words: String) in result.errors.contains { $0.contains(words) } }
     switch result.ending {
     case .exited(10):
       return Failure(
         .repositoryMissing, "no repository at \(shown)",
         hint: "run init; if it existed, check \(settings.prefix)RESTIC_REPOSITORY and that its volume is mounted")
-    case .exited(3) where verb == "forget" && result.errors.contains { $0.contains("403 Forbidden") }:
-      return Failure(
-        .repositoryFailed, "\(shown) answered 403 Forbidden to forget",
-        hint: "an append-only server forgets by itself; otherwise look at its access rights")
     case .exited(11):
       return Failure(
         .locked, "\(shown) is locked by another run\(said)",
@@ -39,6 +36,39 @@ extension Repository {
       return Failure(
         .wrongPassword, "\(shown): wrong repository password",
         hint: "check \(settings.prefix)RESTIC_PASSWORD or the file \(settings.prefix)RESTIC_PASSWORD_FILE names")
+    case .exited(3) where verb == "forget" && has("403 Forbidden"):
+      return Failure(
+        .repositoryFailed, "\(shown) answered 403 Forbidden to forget",
+        hint: "an append-only server forgets by itself; otherwise look at its access rights")
+    case .exited(1) where has("invalid value for "):
+      return Failure(.configuration, "restic\(said)", hint: "correct that variable")
+    case .exited(1) where verb == "init" && has("404 Not Found"):
+      return Failure(
+        .repositoryFailed, "restic init failed on \(shown)\(said)",
+        hint: "restic's own rest-server takes two levels of path and no more: RESTIC_REPOSITORY may name one below the host")
+    // restic 0.19 fails where it cannot create its cache (measured): a user without a home, a read-only root.
+    case .exited(1) where has("unable to open cache"):
+      return Failure(
+        .refused, "restic cannot create its cache\(said)",
+        hint: "mount a writable directory for it and set RESTIC_CACHE_DIR to that")
+    default: break
+    }
+    if let failure = sourceFailure(verb, result) { return failure }
+    let packs = Set(result.errors.flatMap(Self.packs))
+    var failure = Failure(
+      .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
+      hint: packs.isEmpty
+        ? result.ending.hint(
+          "check that the repository can be reached and has room"
+            + (result.errors.count > 1 ? "; the lines above are restic's own" : ""))
+        : "the repository is damaged: backup --check names the sets concerned; others are whole")
+    failure.packs = packs
+    return failure
+  }
+
+  /// Nil where it was not what restic reads from that failed.
+  private func sourceFailure(_ verb: String, _ result: Result) -> Failure? {
+    switch result.ending {
     case .exited(1) where result.errors.contains { $0.contains("command failed: ") || $0.contains("failed to start command") }:
       let cause = result.errors.first { $0.contains("error: ") } ?? result.errors.last ?? ""
       return Failure(
@@ -49,31 +79,10 @@ extension Repository {
         .sourceFailed, "the dump is empty", hint: "run pg_dump by hand and look at what it prints; nothing was saved")
     case .exited(3) where verb == "backup":
       return Failure(
-        .sourceFailed, "\(result.items.count) files could not be read: \(result.items.prefix(5).joined(separator: ", "))",
+        .sourceFailed,
+        "\(Format.count(result.items.count, "file", "files")) could not be read: \(result.items.prefix(5).joined(separator: ", "))",
         hint: "make them readable, or set FILES_ALLOW_UNREADABLE=true to leave them out")
-    case .exited(1) where result.errors.contains { $0.hasPrefix("invalid value for ") }:
-      return Failure(.configuration, "restic\(said)", hint: "correct that variable")
-    case .exited(1) where verb == "init" && result.errors.contains { $0.contains("404 Not Found") }:
-      return Failure(
-        .repositoryFailed, "restic init failed on \(shown)\(said)",
-        hint: "restic's own rest-server takes two levels of path and no more: RESTIC_REPOSITORY may name one below the host")
-    // restic 0.19 fails where it cannot create its cache (measured): a user without a home, a read-only root.
-    case .exited(1) where result.errors.contains { $0.contains("unable to open cache") }:
-      return Failure(
-        .refused, "restic cannot create its cache\(said)",
-        hint: "mount a writable directory for it and set RESTIC_CACHE_DIR to that")
-    case _ where result.errors.contains { !Self.packs(in: $0).isEmpty }:
-      var failure = Failure(
-        .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
-        hint: "the repository is damaged: backup --check names the sets concerned; others are whole")
-      failure.packs = Set(result.errors.flatMap(Self.packs))
-      return failure
-    default:
-      return Failure(
-        .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
-        hint: result.ending.hint(
-          "check that the repository can be reached and has room"
-            + (result.errors.count > 1 ? "; the lines above are restic's own" : "")))
+    default: return nil
     }
   }
 

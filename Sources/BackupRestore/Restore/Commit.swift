@@ -1,3 +1,4 @@
+import Glibc
 import SystemPackage
 
 /// The swap of a restore or rollback, and what a run after a crash does about it.
@@ -14,39 +15,56 @@ struct Commit: Sendable {
   ///
   /// Runs to its end even when the task is cancelled: it takes well under a second, and half of it would have to be finished
   /// by the next run.
-  func run(_ journal: Journal) async throws {
+  ///
+  /// - Returns: itself, with the session that answered last.
+  @discardableResult
+  func run(_ journal: Journal) async throws -> Commit {
     try await Task {
       var journal = journal
       let exchange = journal.entries.isEmpty && journal.root == nil ? nil : exchange(journal.id)
-      if let server, !journal.renames.isEmpty { journal.databases = try await server.identities() }
+      if let server, !journal.renames.isEmpty { journal.databases = try await server.identities(of: journal.renames.map(\.from)) }
       if let exchange {
         try Tree.makeDirectory(exchange.work)
         try journal.write(in: exchange.work)
       }
-      if !journal.renames.isEmpty { try await rename(journal, exchange) }
-      guard let exchange else { return }
-      do { try finish(journal, exchange) } catch let error as FileError {
-        throw Failure(
-          .unexpected, "the restore is committed, but its files are not all in place yet: \(error)",
-          hint:
-            "mend what the error names, then run restore --status and backup: that finishes it first, as the next restore does")
-      }
+      let answering = journal.renames.isEmpty ? server : try await rename(journal, exchange)
+      if let exchange { try whole(journal, exchange) }
+      return Commit(directory: directory, server: answering)
     }.value
   }
 
-  private func rename(_ journal: Journal, _ exchange: Exchange?) async throws {
-    guard let server else { return }
+  /// - Throws: `Failure` where the files cannot be exchanged now.
+  func whole(_ journal: Journal, _ exchange: Exchange) throws {
+    do { try finish(journal, exchange) } catch let error as FileError {
+      let isElsewhere = [EROFS, EACCES, EPERM].contains(error.number)
+      throw Failure(
+        isElsewhere ? .refused : .unexpected,
+        "restore \(journal.id) is committed, but its files are not all in place yet: \(error)",
+        hint: isElsewhere
+          ? "run backup or restore in the backup-restore pod, which mounts the volume writable: either finishes it first"
+          : "mend what the error names, then run backup: that finishes it first, as the next restore does")
+    }
+  }
+
+  /// - Returns: the server, through another session where that one broke.
+  private func rename(_ journal: Journal, _ exchange: Exchange?) async throws -> Server? {
+    guard let server else { return nil }
     do {
       try await server.rename(journal.renames, comments: try await comments(journal, server, withFiles: exchange != nil))
+      return server
     } catch {
-      // The answer may be lost although the rename happened: the names tell.
-      let truth: Bool
-      do { truth = try await isCommitted(journal, try await server.answering(wait: .seconds(60))) } catch let unknown {
+      // The answer may be lost although the rename happened: the server tells.
+      do {
+        let other = try await server.answering(wait: .seconds(60))
+        if try await isCommitted(journal, other) {
+          log.warning("the connection broke during the swap, but the databases are swapped")
+          return other
+        }
+      } catch let unknown {
         throw Failure(
           .verificationFailed, "the swap's answer was lost (\(error)), and the server cannot be asked: \(unknown)",
           hint: "run restore --status when the server is back; the next restore finishes or undoes it")
       }
-      if truth { return log.warning("the connection broke during the swap, but the databases are swapped") }
       if let exchange { try? Tree.remove(exchange.work.appending(Journal.name)) }
       throw error
     }
@@ -54,15 +72,17 @@ struct Commit: Sendable {
 
   /// A database that is kept says what belongs to it, and one that comes back says it no more.
   private func comments(_ journal: Journal, _ server: Server, withFiles: Bool) async throws -> [String] {
-    let comments = try await server.comments()
     let kept = journal.renames.filter { DatabaseName.isPrevious($0.to) }
     let mark = KeptMark(files: withFiles ? directory : nil, databases: kept.map(\.from), safety: journal.safety)
-    return journal.renames.compactMap { rename in
-      let comment = comments[rename.from] ?? nil
-      if DatabaseName.isPrevious(rename.to) { return KeptMark.statement(rename.to, mark.added(to: comment)) }
-      if DatabaseName.isPrevious(rename.from) { return KeptMark.statement(rename.to, KeptMark.removed(from: comment)) }
-      return nil
+    var statements: [String] = []
+    for rename in journal.renames {
+      let comment = try await server.comment(rename.from)
+      if DatabaseName.isPrevious(rename.to) { statements.append(KeptMark.statement(rename.to, mark.added(to: comment))) }
+      if DatabaseName.isPrevious(rename.from) {
+        statements.append(KeptMark.statement(rename.to, KeptMark.removed(from: comment)))
+      }
     }
+    return statements
   }
 
   /// By the OIDs: the databases that come are live, or nothing has got another name. The names alone would not do: where somebody drops
@@ -71,20 +91,31 @@ struct Commit: Sendable {
   /// - Throws: `Failure` 22 where neither is so.
   func isCommitted(_ journal: Journal, _ server: Server) async throws -> Bool {
     if journal.renames.isEmpty { return true }
-    let now = try await server.identities()
-    let hint =
-      "look at the server's databases; what was staged or replaced is in \(directory ?? "FILES_DIRECTORY")/\(Tree.workDirectory)/\(journal.id)"
-    guard let then = journal.databases, then.system == now.system else {
+    let (then, system) = (journal.databases, try await server.system())
+    guard let then, then.system == nil || system == nil || then.system == system else {
       throw Failure(
-        .refused, "restore \(journal.id) is unfinished, and began on another server", hint: "set POSTGRES_HOST to that; \(hint)")
+        .refused, "restore \(journal.id) is unfinished, and began on another server",
+        hint: "set POSTGRES_HOST to that; \(wayOut(journal.id))")
     }
-    let moved = journal.renames.filter { rename in then.oids[rename.from].map { now.oids[rename.to] == $0 } ?? false }
+    var moved: [Server.Rename] = []
+    for rename in journal.renames {
+      guard let oid = then.oids[rename.from], let name = try await server.name(ofDatabase: oid) else { continue }
+      // What came may have been replaced since, where the volume was not mounted.
+      if name == rename.to || (name != rename.from && DatabaseName.isPrevious(name)) { moved.append(rename) }
+    }
     if journal.renames.filter({ !DatabaseName.isPrevious($0.to) }).allSatisfy(moved.contains) { return true }
     if moved.isEmpty { return false }
     throw Failure(
       .refused,
       "restore \(journal.id) is unfinished, and of its databases only \(moved.map(\.to).joined(separator: ", ")) is where the swap put it",
-      hint: hint)
+      hint: wayOut(journal.id))
+  }
+
+  /// For what no run can decide: never a dead end.
+  func wayOut(_ id: SetID) -> String {
+    let work = "\(directory ?? "FILES_DIRECTORY")/\(Tree.workDirectory)/\(id)"
+    return
+      "where that cannot be: look at the databases and the files, take from \(work)/tree what the files lack, and move \(work) away"
   }
 
   /// Whether what is live is neither the old state nor the new one as a whole: a commit whose files are not all in place yet, or an

@@ -34,7 +34,7 @@ struct DatabasePreflight: Sendable {
     for target in plan.databases {
       problems += try await extensionProblems(target, superuser)
       problems += try await tablespaceProblems(target)
-      if live.contains(target.live) { problems += try await liveProblems(target.live, superuser) }
+      if live.contains(target.live) { problems += try await server.swapProblems(target.live, dropsSlots: options.dropSlots) }
     }
     return problems
   }
@@ -189,60 +189,6 @@ struct DatabasePreflight: Sendable {
       Problem(
         "tablespace \(name) does not exist on the server", hint: "CREATE TABLESPACE \(SQL.identifier(name)), run by a superuser")
     ]
-  }
-
-  private func liveProblems(_ name: String, _ superuser: Bool) async throws -> [Problem] {
-    var problems: [Problem] = []
-    if !superuser {
-      let owner = try await session.query(
-        "SELECT pg_catalog.pg_get_userbyid(datdba), pg_catalog.pg_has_role(current_user, datdba, 'MEMBER') FROM pg_catalog.pg_database WHERE datname = $1",
-        [name])
-      if let row = owner.first, row[1] != "t" {
-        problems.append(
-          Problem(
-            "database \(name) belongs to \(row[0]!), so \(user) cannot rename it",
-            hint: "set POSTGRES_USER to \(row[0]!), or GRANT \(SQL.identifier(row[0]!)) TO \(SQL.identifier(user))"))
-      }
-      let sessions = try await session.query(
-        """
-        SELECT a.usename, count(*) FROM pg_catalog.pg_stat_activity a JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
-        WHERE a.datname = $1 AND (r.rolsuper OR NOT (pg_catalog.pg_has_role(current_user, r.oid, 'USAGE')
-          OR pg_catalog.pg_has_role(current_user, 'pg_signal_backend', 'USAGE'))) GROUP BY 1
-        """, [name])
-      for row in sessions {
-        problems.append(
-          Problem(
-            "\(row[1]!) sessions of \(row[0]!) are in database \(name), and \(user) may not end them",
-            hint:
-              "end them, or GRANT pg_signal_backend TO \(SQL.identifier(user)); a superuser's can only be ended by a superuser"))
-      }
-    }
-    for row in try await session.query("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", [name]) {
-      problems.append(
-        Problem(
-          "prepared transaction \(row[0]!) is open in database \(name) and blocks the swap",
-          hint: "COMMIT PREPARED or ROLLBACK PREPARED \(SQL.literal(row[0]!)) in that database"))
-    }
-    let subscriptions = try await session.query(
-      """
-      SELECT s.subname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
-      WHERE d.datname = $1 AND s.subenabled
-      """, [name])
-    for row in subscriptions {
-      problems.append(
-        Problem(
-          "subscription \(row[0]!) belongs to database \(name) and would go on filling the previous one",
-          hint: "ALTER SUBSCRIPTION \(SQL.identifier(row[0]!)) DISABLE in that database; enable it anew after the restore"))
-    }
-    if !options.dropSlots {
-      for row in try await session.query("SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1", [name]) {
-        problems.append(
-          Problem(
-            "logical replication slot \(row[0]!) belongs to database \(name) and would stay on the previous one",
-            hint: "stop its consumer and run with --drop-slots; it must then be made anew"))
-      }
-    }
-    return problems
   }
 }
 

@@ -9,7 +9,7 @@ extension Restore {
       staged = try await cleaningUp(ready) {
         try await makeRoles(ready)
         let staged = try await telling(ready.catalog) { try await stage(ready, safety: nil) }
-        try await verify(staged, ready)
+        try decide(staged, ready)
         return staged
       }
     } catch {

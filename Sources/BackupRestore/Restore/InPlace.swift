@@ -4,6 +4,12 @@ import SystemPackage
 extension Restore {
   func saveLive(_ ready: Ready) async throws -> SetID? {
     if let journal = try ready.commit.replacing() {
+      let saved = ready.catalog.entries.first { $0.id == journal.safety }
+      if !ready.plan.databases.isEmpty, saved?.databases.isEmpty != false {
+        throw Failure(
+          .refused, "an earlier --in-place was interrupted, and saved \(saved == nil ? "a set that is gone" : "the files alone")",
+          hint: "restore --in-place --only files \(journal.source ?? "") finishes it; then restore the database")
+      }
       log.warning("an earlier --in-place was interrupted: what is live is incomplete and is not saved")
       return journal.safety
     }

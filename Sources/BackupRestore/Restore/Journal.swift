@@ -5,7 +5,7 @@ import SystemPackage
 /// left to do. The inodes are the truth about how far it came, so nothing has to be written between two exchanges.
 struct Journal: Codable, Equatable, Sendable {
   enum Phase: String, Codable, Sendable {
-    /// Staging is verified; with databases their names tell whether it was committed, without them this is the commit.
+    /// Staging is verified; with databases their OIDs tell whether it was committed, without them this is the commit.
     case ready
     /// `--in-place`: the live entries are being removed and written anew, and are not whole until it is over.
     case replacing

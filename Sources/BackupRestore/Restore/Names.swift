@@ -1,4 +1,4 @@
-/// The names of a restore's databases. They are the truth about how far it came, so they are derived, never stored.
+/// The names of a restore's databases. Derived, never stored; the journal keeps their OIDs.
 enum DatabaseName {
   /// PostgreSQL cuts names after 63 bytes.
   static let longest = 63

@@ -99,7 +99,7 @@ extension Restore {
     return locked
   }
 
-  /// Whole, also where this run restores files only: the databases' names tell whether an earlier restore was committed.
+  /// Whole, also where this run restores files only: the databases tell whether an earlier restore was committed.
   private func finishEarlier(_ commit: Commit) async throws {
     var whole = commit
     if commit.server == nil, let settings = configuration.database, try !commit.unfinished().isEmpty {

@@ -10,6 +10,8 @@ extension Commit {
     var files: Journal?
     /// What a kept database says that belongs to it.
     var mark: KeptMark?
+    /// Its swap was committed, and the files are not all exchanged.
+    var isUnfinished = false
 
     /// Somebody began to remove it: what is left is no state to go back to.
     var isBeingDiscarded: Bool { files?.phase == .discarding || mark?.isBeingDiscarded == true }
@@ -21,7 +23,7 @@ extension Commit {
     }
 
     /// The directory whose files were replaced with the rest and are not found.
-    var missingFiles: String? { files == nil ? mark?.files : nil }
+    var missingFiles: String? { files == nil && !isUnfinished ? mark?.files : nil }
 
     var isHalf: Bool { !missingDatabases.isEmpty || missingFiles != nil }
   }
@@ -34,7 +36,7 @@ extension Commit {
       if isWhole || journal.phase == .discarding { kept[id, default: Kept(id: id)].files = journal }
     }
     if let server {
-      for (name, comment) in try await server.comments().sorted(by: { $0.key < $1.key }) {
+      for (name, comment) in try await server.comments() {
         for live in server.settings.names {
           guard let (id, isStaging) = DatabaseName.parse(name, live: live), !isStaging else { continue }
           kept[id, default: Kept(id: id)].databases.append(.init(from: name, to: live))
@@ -42,6 +44,7 @@ extension Commit {
         }
       }
     }
+    for journal in try unfinished().compactMap(journal) { kept[journal.id]?.isUnfinished = true }
     return kept.values.sorted { $0.id < $1.id }
   }
 
@@ -54,9 +57,11 @@ extension Commit {
     }
     if let server, var mark = kept.mark {
       mark.isBeingDiscarded = true
-      let comments = try await server.comments()
-      try await server.session.execute(
-        kept.databases.map { KeptMark.statement($0.from, mark.added(to: comments[$0.from] ?? nil)) }.joined(separator: "; "))
+      var statements: [String] = []
+      for database in kept.databases {
+        statements.append(KeptMark.statement(database.from, mark.added(to: try await server.comment(database.from))))
+      }
+      try await server.session.execute(statements.joined(separator: "; "))
     }
     for database in kept.databases { try await server?.drop(database.from) }
     if let exchange { try Tree.remove(exchange.work) }

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Glibc
 import SystemPackage
 
 /// After a crash: what was committed is finished, what was not is undone.
@@ -7,8 +6,11 @@ extension Commit {
   /// Finishes every restore that was committed. Of those that were not, removes what they staged when `undoing`.
   ///
   /// - Parameter own: the restore that asks, and gives up.
+  /// - Returns: what it finished.
   /// - Throws: `Failure` 22 where it would have to write to a volume that is read-only.
-  func finishInterrupted(undoing: Bool, own: SetID? = nil) async throws {
+  @discardableResult
+  func finishInterrupted(undoing: Bool, own: SetID? = nil) async throws -> [Journal] {
+    var finished: [Journal] = []
     for id in try restores() {
       guard let exchange = exchange(id) else { continue }
       guard let journal = try Journal.read(in: exchange.work) else {
@@ -42,19 +44,25 @@ extension Commit {
         }
         continue
       }
-      do {
-        try finish(journal, exchange)
-        log.warning("restore \(id) was interrupted after its commit: finished now, the new state is complete")
-      } catch let error as FileError where [EROFS, EACCES, EPERM].contains(error.number) {
-        throw Failure(
-          .refused, "restore \(id) was interrupted after its commit, and its files cannot be finished here: \(error)",
-          hint: "run backup or restore in the backup-restore pod, which mounts the volume writable: either finishes it first")
-      }
+      try whole(journal, exchange)
+      log.warning("restore \(id) was interrupted after its commit: finished now, the new state is complete")
+      finished.append(journal)
     }
     if undoing { try await dropStaging(own: own) }
-    for kept in undoing ? try await kept() : [] where kept.isBeingDiscarded {
+    if undoing { try await finishDiscards() }
+    return finished
+  }
+
+  /// What cannot be removed now stands in nobody's way.
+  private func finishDiscards() async throws {
+    for kept in try await kept() where kept.isBeingDiscarded {
+      // Its databases are there, and not to be seen.
+      if server == nil, kept.files?.renames.isEmpty == false { continue }
       log.info("previous \(kept.id) was being discarded: removing what is left of it")
-      try await discard(kept)
+      if case .failure(let error) = await settled({ try await discard(kept) }) {
+        try Task.checkCancellation()
+        log.warning("it could not be removed: \(error)")
+      }
     }
   }
 
@@ -67,7 +75,7 @@ extension Commit {
       "restore \(journal.id) was committed and has exchanged files, and its databases have their old names again",
       hint:
         "name them as the swap did (\(journal.renames.map { "\($0.from) to \($0.to)" }.joined(separator: ", "))) and run it again: "
-        + "that finishes it, and restore --rollback takes all of it back")
+        + "that finishes it, and restore --rollback takes all of it back; \(wayOut(journal.id))")
   }
 
   private static let undone = "removing what was staged; nothing live was changed"

@@ -45,30 +45,45 @@ public struct Restore: Sendable {
       return .done
     }
     if options.drill { return try await drill(ready, since: begin) }
-    let (staged, safety) = try await resuming(ready) {
-      let inPlace = options.inPlace && ready.plan.files != nil
-      if inPlace { try await ready.quiesce?.pause() }
-      let safety = inPlace ? try await saveLive(ready) : nil
-      return try await cleaningUp(ready) {
-        let staged = try await telling(ready.catalog) { try await stage(ready, safety: safety) }
-        try await verify(staged, ready)
-        // Only now: while the replacement was being built nothing live was touched, and it might have failed.
-        try await ready.quiesce?.pause()
-        try await commit(ready, safety: safety)
-        return (staged, safety)
-      }
-    }
-    let isResumed = await ready.commit.resume(ready.quiesce)
+    let done = try await resuming(ready) { try await replace(ready) }
+    let isResumed = await done.commit.resume(ready.quiesce)
     output(
-      summary(staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)" + (ready.quiesce?.downtime ?? ""))
-    let kept = try await ready.commit.kept()
-    if !kept.isEmpty { output(Self.keptText(kept)) }
-    if let safety {
+      summary(done.staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)" + (ready.quiesce?.downtime ?? ""))
+    await tellKept(done.commit)
+    if let safety = done.safety {
       output(
         "what was live before is set \(safety); back again: restore \(ready.plan.databases.isEmpty ? "--only files " : "")--in-place \(safety)"
       )
     }
-    return isResumed ? .done : .attention
+    return isResumed && done.isTidy ? .done : .attention
+  }
+
+  private struct Done: Sendable {
+    let staged: Staged
+    /// The set that `--in-place` saved before.
+    let safety: SetID?
+    let commit: Commit
+    let isTidy: Bool
+  }
+
+  private func replace(_ ready: Ready) async throws -> Done {
+    let inPlace = options.inPlace && ready.plan.files != nil
+    if inPlace { try await ready.quiesce?.pause() }
+    let safety = inPlace ? try await saveLive(ready) : nil
+    return try await cleaningUp(ready) {
+      let staged = try await telling(ready.catalog) { try await stage(ready, safety: safety) }
+      do {
+        try decide(staged, ready)
+        // Only now: while the replacement was being built nothing live was touched, and it might have failed.
+        try await ready.quiesce?.pause()
+        let (commit, isTidy) = try await commit(ready, safety: safety)
+        return Done(staged: staged, safety: safety, commit: commit, isTidy: isTidy)
+      } catch {
+        // The files are the new ones already, and the databases are not.
+        if let journal = try ready.commit.replacing() { log.error("\(ready.commit.incomplete(journal))") }
+        throw error
+      }
+    }
   }
 
   /// Where a repository is damaged: which sets need what is damaged, and the newest one that does not.
@@ -100,13 +115,13 @@ public struct Restore: Sendable {
   }
 
   /// Runs the steps up to the commit; when one fails, staging is removed before the error goes on. After the commit point
-  /// there is nothing of ours to remove: `finishInterrupted` knows by the names.
+  /// there is nothing of ours to remove: `finishInterrupted` knows.
   func cleaningUp<T: Sendable>(_ ready: Ready, _ body: () async throws -> T) async throws -> T {
     do { return try await body() } catch {
       // A task of its own: the clean-up after SIGTERM must not itself be cancelled.
       let cleaning = Task { try await ready.commit.finishInterrupted(undoing: true, own: ready.plan.id) }
       if case .failure(let second) = await cleaning.result {
-        log.warning("what was staged could not be removed now: \(second)\n  hint: the next restore removes it")
+        log.warning("what this run left could not be cleared away now: \(second)\n  hint: the next restore does that")
       }
       ready.scratch.remove()
       throw error
@@ -178,7 +193,7 @@ public struct Restore: Sendable {
     var table = TextTable(["RESTORED", "CONTENT", "VERIFIED"])
     if let files = staged.files {
       table.add([
-        "files", "\(Format.count(files.entries)) entries, \(Format.bytes(files.bytes))",
+        "files", "\(Format.count(files.entries, "entry", "entries")), \(Format.bytes(files.bytes))",
         staged.differs("files") ? Self.accepted : ready.readsBack ? "every file read back" : "names, sizes, owners, modes, times",
       ])
     }
@@ -189,7 +204,10 @@ public struct Restore: Sendable {
         } else if let saved = target.part.evidence { saved.method == evidence.method ? "rows and content" : "rows" } else {
           "archive complete"
         }
-      table.add(["database \(target.live)", "\(evidence.tables.count) tables, \(Format.count(evidence.rows)) rows", proof])
+      table.add([
+        "database \(target.live)",
+        "\(Format.count(evidence.tables.count, "table", "tables")), \(Format.count(evidence.rows, "row", "rows"))", proof,
+      ])
     }
     return table.text
   }
@@ -201,13 +219,14 @@ public struct Restore: Sendable {
       holds += previous.missingDatabases.map { "NOT FOUND: database \($0)" }
       if let directory = previous.missingFiles { holds.append("NOT FOUND: files of \(printable(directory))") }
       if let safety = previous.mark?.safety { holds.append("its files are in set \(safety)") }
+      if previous.isUnfinished { holds.append("unfinished: backup or the next restore finishes it") }
       if previous.isBeingDiscarded { holds.append("being discarded: the next restore removes the rest") }
       table.add([previous.id.text, holds.joined(separator: ", ")])
     }
     let newest = kept.last!
-    let back =
-      newest.mark?.safety.map { "--in-place \($0)" }
-      ?? (newest.isHalf || newest.isBeingDiscarded ? nil : "--rollback \(newest.id)")
+    if newest.isUnfinished { return table.text }
+    let isWhole = !newest.isHalf && !newest.isBeingDiscarded
+    let back = newest.mark?.safety.map { "--in-place \($0)" } ?? (isWhole ? "--rollback \(newest.id)" : nil)
     return table.text + "\n" + (back.map { "back again: restore \($0); " } ?? "")
       + "free its room: restore --discard-previous \(newest.id)"
   }

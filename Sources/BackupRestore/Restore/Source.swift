@@ -134,7 +134,9 @@ extension Restore {
     let (sql, leftOut) = OldRoles.script(String(decoding: dump, as: UTF8.self))
     // Not shown: part of a password's hash may be in one.
     if !leftOut.isEmpty {
-      log.warning("roles \(item.snapshot.short): \(leftOut.count) lines that are no statement about a role are left out")
+      log.warning(
+        "roles \(item.snapshot.short): left out, because they are no statement about a role: \(Format.count(leftOut.count, "line", "lines"))"
+      )
     }
     return sql
   }

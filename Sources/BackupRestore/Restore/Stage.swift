@@ -46,24 +46,24 @@ extension Restore {
       return staged
     }
     guard let files = ready.plan.files, options.inPlace else { return staged }
-    try decide(staged.differences)
+    try decide(staged, ready)
     return try await overwrite(files, ready, staged, safety: safety)
   }
 
   /// A difference ends the restore with the things named; the operator may accept it.
-  func verify(_ staged: Staged, _ ready: Ready) async throws { try decide(staged.differences) }
-
-  private func decide(_ differences: [String]) throws {
+  func decide(_ staged: Staged, _ ready: Ready) throws {
+    let differences = staged.differences
     if differences.isEmpty { return }
     if options.acceptDifferences {
       for difference in differences { log.warning("accepted: \(difference)") }
       return
     }
+    let state = try ready.commit.replacing() == nil ? "nothing live was changed; " : ""
     let more = differences.count > 20 ? [Problem("and \(differences.count - 20) more differences", hint: "see above")] : []
     throw Failure(
       .verificationFailed,
       differences.prefix(20).map {
-        Problem("\($0)", hint: "nothing live was changed; choose another set, or look closely and use --accept-differences")
+        Problem("\($0)", hint: "\(state)choose another set, or look closely and use --accept-differences")
       } + more)
   }
 }

@@ -4,11 +4,12 @@ import SystemPackage
 /// Commit, rollback, discard.
 extension Restore {
   /// - Parameter safety: the set that `--in-place` saved before.
-  func commit(_ ready: Ready, safety: SetID?) async throws {
+  /// - Returns: the commit, and whether somebody should look at what it left on the server.
+  func commit(_ ready: Ready, safety: SetID?) async throws -> (Commit, isTidy: Bool) {
     let plan = ready.plan
     let staged = plan.files != nil && !options.inPlace ? ready.commit.exchange(plan.id) : nil
     let root = staged == nil || !plan.paths.isEmpty || configuration.files?.owner != nil ? nil : plan.files?.root
-    try await ready.commit.run(
+    let commit = try await ready.commit.run(
       Journal(
         id: plan.id, source: plan.source.arguments, rollbackOf: nil, phase: .ready,
         renames: plan.databases.flatMap { Self.renames(from: $0.staging, to: $0.live, keeping: $0.previous, live: ready.live) },
@@ -16,7 +17,10 @@ extension Restore {
         rootBefore: root == nil ? nil : try staged?.directory.status().attributes, safety: safety))
     if plan.files != nil { try ready.commit.endReplacing() }
     ready.scratch.remove()
-    if let server = ready.server { await leaveSlots(plan, server) }
+    let server = commit.server
+    // A task of its own: it is done.
+    let isTidy = await Task { if let server { await leaveSlots(plan, server) } else { true } }.value
+    return (commit, isTidy)
   }
 
   /// Out of the way first, then in.
@@ -25,24 +29,32 @@ extension Restore {
   }
 
   /// A slot follows the database it was made in, which is the previous one now; dropped before, it would be missing where the swap fails.
-  private func leaveSlots(_ plan: Plan, _ server: Server) async {
-    do {
-      for target in plan.databases {
-        let rows = try await server.session.query(
+  private func leaveSlots(_ plan: Plan, _ server: Server) async -> Bool {
+    var isTidy = true
+    for target in plan.databases {
+      let rows = await settled {
+        try await server.session.query(
           "SELECT slot_name, active_pid FROM pg_catalog.pg_replication_slots WHERE database = $1", [target.previous])
-        for row in rows where !options.dropSlots {
+      }
+      for row in (try? rows.get()) ?? [] {
+        let slot = row[0]!
+        guard options.dropSlots else {
           log.warning(
-            "replication slot \(row[0]!) was made meanwhile and stays on \(target.previous)\n  hint: drop it, or it retains WAL")
+            "replication slot \(slot) was made meanwhile and stays on \(target.previous)\n  hint: drop it, or it retains WAL")
+          isTidy = false
+          continue
         }
-        for row in rows where options.dropSlots {
-          log.warning("dropping replication slot \(row[0]!) of \(target.live)")
+        do {
           if let pid = row[1] { _ = try await server.session.query("SELECT pg_catalog.pg_terminate_backend($1::int)", [pid]) }
-          try await server.dropSlot(row[0]!)
+          try await server.dropSlot(slot)
+          log.warning("replication slot \(slot) of \(target.live) is dropped")
+        } catch {
+          log.error("replication slot \(slot) stays on \(target.previous)", error)
+          isTidy = false
         }
       }
-    } catch {
-      log.warning("the replication slots stay on the previous databases: \(error)\n  hint: drop them, or they retain WAL")
     }
+    return isTidy
   }
 
   // MARK: --rollback and --discard-previous
@@ -52,28 +64,54 @@ extension Restore {
     let commit = try await context.hold()
     let quiesce = try context.quiesce()
     try await quiesce?.check()
-    try await commit.finishInterrupted(undoing: true)
+    let finished = try await commit.finishInterrupted(undoing: true)
+    if beginning == nil, let done = finished.last(where: { $0.rollbackOf != nil }) {
+      output("rollback \(done.id) was interrupted after its commit, and is finished now; to take that back, name it")
+      return await commit.resume(quiesce) ? .done : .attention
+    }
     let kept = try await commit.kept()
     let previous = try Self.choose(kept, beginning, newestByDefault: true)
     try Self.refuse(previous)
+    try await refuseFollowed(previous, commit)
     let id = try await commit.newID()
     let live = try await commit.server?.databases() ?? []
     output("rolling back to what restore \(previous.id) replaced")
+    let done: Commit
     do {
       // Before the entries are listed: an application that ends may still write.
       try await quiesce?.pause()
-      try await commit.run(rollback(of: previous, id, live: live, commit))
+      done = try await commit.run(rollback(of: previous, id, live: live, commit))
     } catch {
       _ = await commit.resume(quiesce)
       throw error
     }
-    let isResumed = await commit.resume(quiesce)
+    let isResumed = await done.resume(quiesce)
     let stays = previous.files?.renames.filter { rename in
       DatabaseName.isPrevious(rename.to) == false && !previous.databases.contains { $0.to == rename.to }
     }
     for rename in stays ?? [] { output("database \(rename.to) stays as it is: there was none before that restore") }
-    output("rolled back; what was live until now is kept as \(id)\n" + Self.keptText(try await commit.kept()))
+    output("rolled back; what was live until now is kept as \(id)")
+    await tellKept(done)
     return isResumed ? .done : .attention
+  }
+
+  /// After a commit nothing makes a failure of it any more: neither the server nor a signal.
+  func tellKept(_ commit: Commit) async {
+    switch await Task(operation: { await settled { try await commit.kept() } }).value {
+    case .success(let kept): if !kept.isEmpty { output(Self.keptText(kept)) }
+    case .failure(let error): log.warning("what is kept cannot be listed now: \(error)\n  hint: restore --status, later")
+    }
+  }
+
+  /// What belongs to a database goes aside with it, as in a restore.
+  private func refuseFollowed(_ previous: Commit.Kept, _ commit: Commit) async throws {
+    guard let server = commit.server else { return }
+    let live = try await server.databases()
+    var problems: [Problem] = []
+    for database in previous.databases where live.contains(database.to) {
+      problems += try await server.swapProblems(database.to, dropsSlots: nil)
+    }
+    try Failure.collect(.refused, problems)
   }
 
   private func rollback(of previous: Commit.Kept, _ id: SetID, live: Set<String>, _ commit: Commit) throws -> Journal {
@@ -99,7 +137,7 @@ extension Restore {
     let finished = await settled { try await commit.finishInterrupted(undoing: true) }
     let isResumed = await commit.resume(quiesce)
     output(await quiesce.status().joined(separator: "\n"))
-    try finished.get()
+    _ = try finished.get()
     return isResumed ? .done : .attention
   }
 
@@ -126,10 +164,13 @@ extension Restore {
   /// somebody removed, are not found.
   static func missing(_ previous: Commit.Kept) -> [Problem] {
     var problems = previous.missingDatabases.map { name in
-      Problem(
+      let rest =
+        previous.files == nil
+        ? "what is there can be renamed by hand"
+        : "if it was dropped, the old files are in .backup-restore/\(previous.id)/tree, to be moved by hand"
+      return Problem(
         "restore \(previous.id) replaced database \(name) too, and \(DatabaseName.previous(name, previous.id)) is not found",
-        hint: "set POSTGRES_DB and POSTGRES_HOST as in that restore; if it was dropped, the old files are in "
-          + ".backup-restore/\(previous.id)/tree, to be moved by hand")
+        hint: "set POSTGRES_DB and POSTGRES_HOST as in that restore; \(rest)")
     }
     if let directory = previous.missingFiles {
       problems.append(
@@ -144,6 +185,11 @@ extension Restore {
   /// - Throws: `Failure` 22 where what is kept is not all that was live.
   static func refuse(_ previous: Commit.Kept) throws {
     try Failure.collect(.refused, missing(previous))
+    if previous.isBeingDiscarded {
+      throw Failure(
+        .refused, "\(previous.id) is being discarded",
+        hint: "restore --discard-previous \(previous.id) removes what is left of it")
+    }
     if let safety = previous.mark?.safety {
       throw Failure(
         .refused, "restore \(previous.id) replaced the files in place, so only its databases are kept",
