@@ -373,18 +373,16 @@ import Testing
       Server.Rename(from: site.database, to: DatabaseName.previous(site.database, id)),
       Server.Rename(from: staging, to: site.database),
     ]
-    let oids = try await site.cluster!.psql("postgres", "SELECT datname || '=' || oid FROM pg_database").output
+    var oids: [String: String] = [:]
+    for name in renames.map(\.from) {
+      let oid = "SELECT oid FROM pg_database WHERE datname = \(SQL.literal(name))"
+      oids[name] = try await site.cluster!.psql("postgres", oid).output.trimming("\n")
+    }
     let system = try await site.cluster!.psql("postgres", "SELECT system_identifier FROM pg_control_system()").output
     let journal = Journal(
       id: id, source: nil, rollbackOf: nil, phase: .ready, renames: renames, paths: ["a"],
       entries: try exchange.entries(from: exchange.tree, paths: ["a"]), root: nil, rootBefore: nil,
-      databases: Server.Identities(
-        system: system.trimming("\n"),
-        oids: Dictionary(
-          uniqueKeysWithValues: oids.split(separator: "\n").map { line in
-            let parts = line.split(separator: "=")
-            return (String(parts[0]), String(parts[1]))
-          })))
+      databases: Server.Identities(system: system.trimming("\n"), oids: oids))
     try journal.write(in: exchange.work)
     // Before the rename: backup leaves it, and the live state is the old one.
     #expect(try await site.run("restore", ["--status"]).output.contains("unfinished: restore \(id)"))
