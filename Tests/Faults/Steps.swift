@@ -135,7 +135,7 @@ import Testing
   @Test(arguments: ["forget", "prune", "restore"]) func aResticThatDiesInTheMiddleOfItsWorkIsFollowedByARunThatSucceeds(
     _ verb: String
   ) async throws {
-    let broken = try await Broken(megabytes: 40)
+    let broken = try await Broken(megabytes: 20)
     let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
     try await broken.write("second")
     let path = try broken.site.fake(

@@ -18,14 +18,16 @@ import Testing
     return broken
   }
 
-  /// Runs `restore` until nothing kills it, `check` after each kill.
+  /// Runs `restore` until nothing kills it, `check` after each kill; before every second call where there is one round.
   static func killAtEachCall(_ broken: Broken, _ arguments: [String], _ check: (Int) async throws -> [String]?) async throws
     -> Int
   {
     var arguments = arguments
-    for call in 1..<200 {
+    var kills = 0
+    for call in stride(from: rounds > 1 ? 1 : Int.random(in: 1...2), to: 200, by: rounds > 1 ? 1 : 2) {
       let run = try await broken.site.run("restore", arguments, with: killed(at: call))
-      if run.code == 0 { return call - 1 }
+      if run.code == 0 { return kills }
+      kills += 1
       #expect(run.code == 137, "call \(call): \(run)")
       arguments = try await check(call) ?? arguments
     }
@@ -64,7 +66,7 @@ import Testing
       return [set]
     }
     print("\(kills) kills in the swap of a restore: \(words)")
-    #expect(kills > 10 && words.first == "second" && words.last == "first")
+    #expect(kills > 5 && words.first == "second" && words.last == "first")
     #expect(words == words.sorted().reversed(), "once committed it stays so")
     #expect(try await broken.live() == "first first")
   }
@@ -83,7 +85,7 @@ import Testing
       return nil
     }
     print("\(kills) kills in a rollback: \(words)")
-    #expect(kills > 10 && words.first == "first" && words.last == "second")
+    #expect(kills > 5 && words.first == "first" && words.last == "second")
     #expect(try await broken.live() == "second second")
     try await broken.expectTidy("\(kills) kills of a rollback")
   }
@@ -145,7 +147,7 @@ import Testing
       return nil
     }
     print("\(kills) kills in a discard, \(whole) before its first word")
-    #expect(kills > 5 && whole > 0 && whole < kills)
+    #expect(kills > 3 && whole < kills && (rounds == 1 || whole > 0))
     #expect(try await broken.kept() == [])
   }
 }
