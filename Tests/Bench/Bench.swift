@@ -27,7 +27,7 @@ import Support
       switch figure {
       case .small: report.contests["small"] = try await contest(Amount(rows: 6000, files: 200, large: 2), machine)
       case .medium:
-        let amount = Amount(rows: Int(1_100_000 * scale), files: Int(8000 * scale), large: Int(60 * scale))
+        let amount = Amount(rows: Int(1_300_000 * scale), files: Int(8000 * scale), large: Int(60 * scale))
         report.contests["medium"] = try await contest(amount, machine)
       case .start: report.start = try start(machine)
       case .growth: try await growth(&report, machine)
@@ -47,6 +47,7 @@ import Support
     for round in 1...rounds {
       for contestant in contestants {
         try await contestant.prepare()
+        try await ground.settle()
         first[contestant.name].append(try await seconds { try await contestant.backup() })
       }
       first.tell("first backup", round)
@@ -55,6 +56,7 @@ import Support
       try await ground.change(round)
       for contestant in contestants {
         let before = try await contestant.stored()
+        try await ground.settle()
         nightly[contestant.name].append(try await seconds { try await contestant.backup() })
         added[contestant.name].append(try await contestant.stored() - before)
       }
@@ -63,6 +65,7 @@ import Support
     for round in 1...rounds {
       for contestant in contestants {
         try await contestant.clear()
+        try await ground.settle()
         let away = try await Away(ground, contestant.database)
         restore[contestant.name].append(try await seconds { try await contestant.restore() })
         down[contestant.name].append(try await away.end())
@@ -94,7 +97,7 @@ import Support
 
   /// How time and memory grow with the data.
   private func growth(_ report: inout Report, _ machine: String) async throws {
-    let databases = [110_000, 880_000, 8_800_000].filter { Double($0) <= gigabytes * 1_100_000 }
+    let databases = [130_000, 1_040_000, 10_400_000].filter { Double($0) <= gigabytes * 1_300_000 }
     report.growth["database in MB"] = Growth(
       machine: machine, points: try await points(databases.map { Amount(rows: $0, files: 10, large: 0) }) { $0.database / 1e6 })
     let files = [1000, 8000, 64_000, 200_000].filter { Double($0) <= gigabytes * 25_000 }

@@ -167,7 +167,7 @@ struct Toolkit: Contestant {
       """
       export RESTIC_REPOSITORY=$BASE/sets
       restic --quiet restore latest --target record
-      restic snapshots --json | grep -o '"tags":\\[[^]]*\\]' | head -n 1 | grep -oE '"[a-z-]+=[^"]*"' | tr -d '"' |
+      restic snapshots --json | grep -o '"tags":\\[[^]]*\\]' | sed -n 1p | grep -oE '"[a-z-]+=[^"]*"' | tr -d '"' |
         grep -v ^set= | sed 's/^/--tag=/' >tags
       cd record
       seq \(from) \(count - 1) | xargs -P "$(nproc)" -I{} bash -c '
