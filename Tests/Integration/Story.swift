@@ -7,14 +7,7 @@ import Testing
 /// The whole job, as an operator lives it.
 @Test func anOperatorLosesEverythingAndGetsItBack() async throws {
   let server = try await Cluster.shared.value
-  let site = try await Site(cluster: server)
-
-  // The application is installed: a database, a directory of attachments.
-  try await site.createDatabase(
-    "CREATE TABLE issue (id serial PRIMARY KEY, title text); INSERT INTO issue (title) SELECT 'issue ' || g FROM generate_series(1, 5000) g"
-  )
-  try await site.script(
-    "mkdir attachments; for i in $(seq 1 50); do head -c 20000 /dev/urandom > attachments/$i; done; chown -R 901:901 .")
+  let site = try await tracker(on: server)
 
   // A backup before init is refused, and says what to do.
   let early = try await site.run("backup")
@@ -64,11 +57,28 @@ import Testing
 
   // The machine is lost: an empty server, an empty volume, only the repository and its password are left.
   let machine = try await Cluster()
+  let fresh = try await restore(site, good, on: machine)
+  expectSame(schema, try await machine.schema(site.database))
+  expectSame(tree, try await fingerprint(fresh))
+}
+
+/// An application that is installed: a database, a directory of attachments.
+private func tracker(on server: Cluster) async throws -> Site {
+  let site = try await Site(cluster: server)
+  try await site.createDatabase(
+    "CREATE TABLE issue (id serial PRIMARY KEY, title text); INSERT INTO issue (title) SELECT 'issue ' || g FROM generate_series(1, 5000) g"
+  )
+  try await site.script(
+    "mkdir attachments; for i in $(seq 1 50); do head -c 20000 /dev/urandom > attachments/$i; done; chown -R 901:901 .")
+  return site
+}
+
+/// Restores into an empty directory, which it returns.
+private func restore(_ site: Site, _ set: String, on machine: Cluster) async throws -> String {
   let fresh = site.root + "/fresh"
   try FileManager.default.createDirectory(atPath: fresh, withIntermediateDirectories: true)
   let there = ["POSTGRES_HOST": "127.0.0.1:\(machine.port)", "POSTGRES_PASSWORD": machine.password, "FILES_DIRECTORY": fresh]
-  let moved = try await site.run("restore", [good], with: there)
+  let moved = try await site.run("restore", [set], with: there)
   #expect(moved.code == 0, "\(moved.errors)")
-  expectSame(schema, try await machine.schema(site.database))
-  expectSame(tree, try await fingerprint(fresh))
+  return fresh
 }

@@ -1,0 +1,53 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// Who is at work elsewhere is waited for, and named.
+@Suite(.serialized) struct Locks {
+  @Test func aSecondRunWaitsForTheFirstAndLeavesWhenItTakesTooLong() async throws {
+    let site = try await Backups.site(["LOCK_WAIT": "2"])
+    try await site.script("head -c 50000000 /dev/urandom > big")
+    let lock = Process()
+    lock.executableURL = URL(filePath: "/usr/bin/flock")
+    lock.arguments = ["--no-fork", site.files, "sleep", "30"]
+    try lock.run()
+    try await Task.sleep(for: .milliseconds(300))
+    let locked = try await site.run("backup")
+    #expect(locked.code == 11)
+    #expect(locked.errors.contains(site.files) && locked.errors.contains("LOCK_WAIT"))
+    lock.terminate()
+    lock.waitUntilExit()
+    // Two at once on the same database: one waits for the other.
+    async let one = site.run("backup", with: ["LOCK_WAIT": "120"])
+    async let two = site.run("backup", with: ["LOCK_WAIT": "120"])
+    let codes = try await [one.code, two.code]
+    #expect(codes == [0, 0])
+    #expect(try await site.sets().count == 2)
+  }
+
+  @Test func theAdvisoryLockNamesItsHolder() async throws {
+    let site = try await Backups.site(["LOCK_WAIT": "1"])
+    let settings = try Configuration(site.settings).database!
+    let waits = try Configuration(site.settings).waits
+    let server = try await Server.connect(settings, waits)
+    try await server.lock([site.database])
+    let locked = try await site.run("backup")
+    #expect(locked.code == 11)
+    #expect(locked.errors.contains("PostgreSQL session ") && locked.errors.contains(site.database))
+    try await server.session.execute("SELECT pg_advisory_unlock_all()")
+    #expect(try await site.run("backup").code == 0)
+  }
+
+  @Test func anExclusiveLockOnATableEndsWithADeadline() async throws {
+    let site = try await Backups.site(["LOCK_WAIT": "2"])
+    let blocker = try await Connection(
+      try Configuration(site.settings).database!, database: site.database, waits: try Configuration(site.settings).waits)
+    try await blocker.execute("BEGIN; LOCK TABLE public.t IN ACCESS EXCLUSIVE MODE")
+    let failed = try await site.run("backup")
+    #expect(failed.code == 20)
+    #expect(failed.errors.contains("lock") && failed.errors.contains("LOCK_WAIT"))
+    try await blocker.execute("ROLLBACK")
+  }
+}
