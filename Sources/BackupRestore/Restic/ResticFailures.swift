@@ -66,20 +66,19 @@ extension Repository {
     return failure
   }
 
+  private static let byHand = "nothing was saved; run pg_dump by hand and look at what it prints"
+
   /// Nil where it was not what restic reads from that failed.
   private func sourceFailure(_ verb: String, _ result: Result) -> Failure? {
     switch result.ending {
     case .exited(1) where result.errors.contains { $0.contains("command failed: ") || $0.contains("failed to start command") }:
-      // On a busy machine restic loses what a command says that ends at once: it closes the pipe before it has read it (seen).
+      // On a busy machine restic can lose what a command says that ends at once (seen).
       let cause = result.errors.first { $0.contains("error: ") }
       return Failure(
         .sourceFailed, "the dump failed: \(cause ?? result.errors.last ?? "")",
-        hint: cause == nil
-          ? "nothing was saved; run pg_dump by hand and look at what it prints"
-          : "nothing was saved; mend what PostgreSQL names above and run it again")
+        hint: cause == nil ? Self.byHand : "nothing was saved; mend what PostgreSQL names above and run it again")
     case .exited(3) where result.errors.contains { $0.hasSuffix(": no data read") }:
-      return Failure(
-        .sourceFailed, "the dump is empty", hint: "run pg_dump by hand and look at what it prints; nothing was saved")
+      return Failure(.sourceFailed, "the dump is empty", hint: Self.byHand)
     case .exited(3) where verb == "backup":
       return Failure(
         .sourceFailed,
