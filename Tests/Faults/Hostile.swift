@@ -13,27 +13,10 @@ import Testing
   static let database = "-x '\"\\\n\t$(id)`id`;*?[a] =%s:\u{1}\u{1B}[31m\u{7F}ü😀"
 
   @Test func everyNameAndPasswordMayBeAnything() async throws {
-    let cluster = try await Cluster()
-    let plain = try await Site(cluster: cluster)
-    let root = plain.root + "/" + Self.name
-    let role = "role \(Self.database.prefix(20))"
-    let password = "pass \(Self.name) word"
-    let site = try await Site(
-      cluster: cluster, database: Self.database,
-      settings: [
-        "FILES_DIRECTORY": root + "/files \(Self.name)", "RESTIC_REPOSITORY": root + "/repository \(Self.name)",
-        "RESTIC_CACHE_DIR": root + "/cache \(Self.name)", "TMPDIR": root + "/tmp \(Self.name)", "RESTIC_PASSWORD": password,
-        "POSTGRES_USER": role, "POSTGRES_PASSWORD": password, "RESTIC_HOST": "host \(Self.name.replacing(",", with: ""))",
-        "FILES_PATHS": "entry \(Self.name.replacing(",", with: "")),-",
-      ])
+    let plain = try await Site(cluster: Cluster())
+    defer { plain.remove() }
+    let site = try await Self.site(in: plain.root + "/" + Self.name, on: plain.cluster!)
     let files = site.settings["FILES_DIRECTORY"]!
-    for directory in [files, site.settings["TMPDIR"]!, site.settings["RESTIC_CACHE_DIR"]!] {
-      try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
-    }
-    try await cluster.psql("postgres", "CREATE ROLE \(SQL.identifier(role)) LOGIN CREATEDB PASSWORD \(SQL.literal(password))")
-    try await cluster.psql(
-      "postgres", "CREATE DATABASE \(SQL.identifier(Self.database)) OWNER \(SQL.identifier(role)) TEMPLATE template0")
-    _ = try await site.sql("SET ROLE \(SQL.identifier(role)); CREATE TABLE public.word AS SELECT 'first' AS word")
     let write = { (word: String) in
       _ = try await site.sql("UPDATE word SET word = '\(word)'")
       for entry in site.settings["FILES_PATHS"]!.split(separator: ",") {
@@ -67,7 +50,30 @@ import Testing
     // Nothing of it reaches a terminal as more than text, and no secret at all.
     let control = said.unicodeScalars.first { $0.properties.generalCategory == .control && $0 != "\n" }
     #expect(control == nil, "\(said)")
-    #expect(!said.contains(printable(password)) && !said.contains(password))
+    #expect(!said.contains(printable(Self.password)) && !said.contains(Self.password))
+  }
+
+  static let password = "pass \(name) word"
+
+  /// All of it with such names below `root`, and a database of a user with such a name.
+  static func site(in root: String, on cluster: Cluster) async throws -> Site {
+    let role = "role \(database.prefix(20))"
+    let site = try await Site(
+      cluster: cluster, database: database,
+      settings: [
+        "FILES_DIRECTORY": root + "/files \(name)", "RESTIC_REPOSITORY": root + "/repository \(name)",
+        "RESTIC_CACHE_DIR": root + "/cache \(name)", "TMPDIR": root + "/tmp \(name)", "RESTIC_PASSWORD": password,
+        "POSTGRES_USER": role, "POSTGRES_PASSWORD": password, "RESTIC_HOST": "host \(name.replacing(",", with: ""))",
+        "FILES_PATHS": "entry \(name.replacing(",", with: "")),-",
+      ])
+    for directory in ["FILES_DIRECTORY", "TMPDIR", "RESTIC_CACHE_DIR"] {
+      try FileManager.default.createDirectory(atPath: site.settings[directory]!, withIntermediateDirectories: true)
+    }
+    try await cluster.psql("postgres", "CREATE ROLE \(SQL.identifier(role)) LOGIN CREATEDB PASSWORD \(SQL.literal(password))")
+    try await cluster.psql(
+      "postgres", "CREATE DATABASE \(SQL.identifier(database)) OWNER \(SQL.identifier(role)) TEMPLATE template0")
+    _ = try await site.sql("SET ROLE \(SQL.identifier(role)); CREATE TABLE public.word AS SELECT 'first' AS word")
+    return site
   }
 
   /// Bytes that are no text would become another password, or another place.

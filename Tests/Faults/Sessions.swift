@@ -19,6 +19,11 @@ import Testing
     throw Failure(.unexpected, "after \(seconds) s: not \(condition)", hint: "look at the session")
   }
 
+  /// Until a restore has created its staging database.
+  static func untilStaging(_ broken: Broken) async throws {
+    try await until(broken, "EXISTS (SELECT FROM pg_database WHERE datname LIKE '\(broken.site.database).staging.%')")
+  }
+
   /// A writer in the middle of its transaction is no reason to wait, and what it has not committed is not saved.
   @Test func aLongTransactionDelaysNoBackupAndIsEndedByTheSwap() async throws {
     let broken = try await Broken(megabytes: 1)

@@ -8,11 +8,12 @@ import Testing
   /// One after the other, by their locks: what is saved and what is live is one state.
   @Test func aBackupDuringARestoreWaitsAndSavesOneState() async throws {
     let broken = try await Broken(["LOCK_WAIT": "120"], megabytes: 1)
-    for delay in [0.3, 1.5] {
+    // Both begin at once, whoever is first; and a backup begins while the restore is at work.
+    for isUnderWay in [false, true] {
       try await broken.write("second")
       let set = try await broken.site.sets()[0]
-      async let restoring = broken.site.run("restore", [set])
-      try await Task.sleep(for: .seconds(delay))
+      async let restoring = broken.site.run("restore", [set], with: try broken.beforeLoading("sleep 5"))
+      if isUnderWay { try await Sessions.untilStaging(broken) }
       let saved = try await broken.site.run("backup")
       let restored = try await restoring
       #expect(saved.code == 0 && restored.code == 0, "\(saved) \(restored)")
@@ -48,8 +49,7 @@ import Testing
     let broken = try await Broken(megabytes: 1)
     try await broken.write("second")
     async let long = broken.site.run("restore", with: try broken.beforeLoading("sleep 8"))
-    try await Sessions.until(
-      broken, "EXISTS (SELECT FROM pg_database WHERE datname LIKE '\(broken.site.database).staging.%')")
+    try await Sessions.untilStaging(broken)
     let refused = try await broken.site.run("restore", with: ["LOCK_WAIT": "0"])
     #expect(refused.code == 11 && refused.errors.contains("is in use by restore"), "\(refused)")
     #expect(try await long.code == 0)
