@@ -118,119 +118,23 @@ import Testing
 
   @Test func afterTwoHundredNightsExactlyTheSetsOfThePolicyAreKeptAndEveryOneRestores() async throws {
     let broken = try await Broken(Expected.policy, megabytes: 1)
-    let site = broken.site
     // The set of before lies in another time.
-    try await Shell.script("rm -rf repository", in: site.root)
+    try await Shell.script("rm -rf repository", in: broken.site.root)
     try await broken.succeed("init")
-    var expected = Expected()
-    var states: [String: String] = [:]
-    var story: [String] = []
-    var (faults, skewed, doubted, restored) = (0, 0, 0, 0)
-    // 2020-03-01 23:10:00 UTC: to restic, whose clock is right, what lies in the future is not the newest (measured).
-    let begin: time_t = 1_583_104_200
-    for night in 0..<200 * rounds {
-      try await Self.change(broken, night)
-      // The first night is a good one: parts before the first record are kept. Some nights the clock is five days ahead or two
-      // behind, each by half an hour more so that no two sets are of one time, and nothing else happens then.
-      let luck = night == 0 ? 50 : Int.random(in: 0..<100)
-      let skew: time_t = luck < 2 ? 5 * 86400 + 1800 : luck < 4 ? -2 * 86400 - 1800 : 0
-      let time = begin + night * 86400 + skew
-      let clock = try await Self.clock(broken, time)
-      let before = Set(expected.sets.keys)
-      let isFault = skew == 0 && luck < 30
-      let isLoss = !isFault && skew == 0 && luck < 33 && !before.isEmpty
-      if isLoss { try await site.script("mv d ../lost") }
-      let state = try await Self.state(broken)
-      let kind = isFault ? Int.random(in: 0..<8) : -1
-      let code: Int
-      var now = before
-      if isFault {
-        faults += 1
-        code = try await Self.fault(broken, kind, clock)
-        try await site.untilIdle()
-      } else {
-        let run = try await site.run("backup", with: clock)
-        code = Int(run.code)
-        #expect([0, 4].contains(run.code), "night \(night): \(run)")
-        if let saved = run.output.firstMatch(of: /set (\d{8}T\d{6}Z) saved/) { now.insert(String(saved.1)) }
-      }
-      // Every fourth night somebody looks, and after everything out of the ordinary.
-      let isLookedAt = isFault || isLoss || skew != 0 || night % 4 == 0
-      var list = ""
-      var (damaged, orphaned): (Set<String>, Set<String>) = ([], [])
-      if isLookedAt {
-        let run = try await site.run("restore", ["--list"])
-        #expect(run.code == 0, "night \(night), \(code): \(run)")
-        list = run.output
-        let ids = { (isThere: (Substring) -> Bool) in
-          Set(list.split(separator: "\n").filter { $0.hasPrefix("20") && isThere($0) }.map { String($0.prefix(16)) })
-        }
-        damaged = ids { $0.contains("damaged") }
-        orphaned = ids { $0.contains("no record") }
-        now = ids { !$0.contains("no record") && !$0.contains("damaged") }
-      }
-      // Against all that were ever seen: where retention was cut short, what it meant to forget is still there.
-      let new = now.subtracting(states.keys)
-      if let set = new.first {
-        #expect(new.count == 1, "night \(night): \(new)")
-        states[set] = state
-        expected.sets[set] = .init(time: time, isDoubted: isLoss)
-        let isHeld = expected.isHeld(set)
-        if !isFault { #expect(code == (isHeld ? 4 : 0), "night \(night)") }
-        if code == 0 || code == 4 { expected.retain(set) }
-      } else {
-        #expect(isFault && code != 0 && code != 4, "night \(night): no set, and \(code)")
-      }
-      // Where retention is cut short, what it was forgetting waits for the next night.
-      if isFault, let newest = expected.sets.max(by: { $0.value.time < $1.value.time })?.key {
-        var next = expected
-        next.retain(newest)
-        #expect(damaged.isDisjoint(with: next.sets.keys), "night \(night), \(code): \(list)")
-      } else {
-        #expect(damaged.isEmpty, "night \(night), \(code): \(list)")
-      }
-      if isLookedAt, !isFault {
-        let wrong = now.symmetricDifference(expected.sets.keys)
-        #expect(wrong.isEmpty, "night \(night): \(wrong) \(story.suffix(12)) \(list)")
-        // What has no record stays until there is a newer one.
-        #expect(code == 4 || orphaned.allSatisfy { $0 > new.first ?? "" }, "night \(night): \(list)")
-      }
-      story.append("\(night): luck \(luck), \(kind), exit \(code)")
-      if isLoss {
-        doubted += 1
-        try await site.script("mv ../lost d")
-      }
-      if skew != 0 { skewed += 1 }
-      if luck >= 90, let set = expected.sets.keys.randomElement() {
-        restored += 1
-        let live = try await Self.state(broken)
-        try await broken.succeed("restore", set)
-        expectSame(states[set]!, try await Self.state(broken))
-        try await broken.succeed("restore", "--rollback")
-        expectSame(live, try await Self.state(broken))
-        try await broken.discardKept()
-      }
-    }
+    var nights = Nights(broken: broken)
+    for number in 0..<200 * rounds { try await nights.pass(Night(number)) }
     // A last night without a fault, ahead of every clock that was wrong; then each set.
-    let clock = try await Self.clock(broken, begin + (200 * rounds + 10) * 86400)
-    try await broken.succeed("backup", with: clock)
-    let last = try await site.sets()
-    let tonight = try #require(last.last)
-    states[tonight] = try await Self.state(broken)
-    expected.sets[tonight] = .init(time: begin + (200 * rounds + 10) * 86400)
-    expected.retain(tonight)
-    #expect(Set(last) == Set(expected.sets.keys))
-    let list = try await site.run("restore", ["--list"])
-    #expect(!list.output.contains("no record"), "\(list.output)")
-    for set in last {
+    let last = Night.begin + (200 * rounds + 10) * 86400
+    let kept = try await nights.end(last)
+    for set in kept {
       try await broken.succeed("restore", set)
-      expectSame(states[set]!, try await Self.state(broken))
+      expectSame(nights.states[set]!, try await Self.state(broken))
       try await broken.discardKept()
     }
-    try await broken.succeed("backup", "--check", with: clock.merging(["CHECK_DAYS": "1"]) { $1 })
-    try await broken.expectTidy("\(faults) faults")
+    try await broken.succeed("backup", "--check", with: Self.clock(broken, last).merging(["CHECK_DAYS": "1"]) { $1 })
+    try await broken.expectTidy("\(nights.faults) faults")
     print(
-      "soak: \(200 * rounds) nights, \(faults) faults, \(skewed) wrong clocks, \(doubted) losses, \(restored) restores, \(last.count) sets kept"
+      "soak: \(200 * rounds) nights, \(nights.faults) faults, \(nights.skewed) wrong clocks, \(nights.doubted) losses, \(nights.restored) restores, \(kept.count) sets kept"
     )
   }
 }
