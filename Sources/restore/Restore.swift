@@ -26,7 +26,7 @@ struct RestoreCommand: AsyncParsableCommand {
   var at: String?
 
   @Option(help: "Restore only the files or only the database.")
-  var only: Restore.Only?
+  var only: Only?
 
   @Flag(help: "List the sets.")
   var list = false
@@ -107,4 +107,4 @@ struct RestoreCommand: AsyncParsableCommand {
   }
 }
 
-extension Restore.Only: ExpressibleByArgument {}
+extension Only: ExpressibleByArgument {}

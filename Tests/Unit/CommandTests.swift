@@ -29,9 +29,9 @@ import Testing
 
   @Test(
     arguments: zip(
-      Repository.Name.own + Repository.Name.old,
+      RepositoryName.own + RepositoryName.old,
       ["/r/files", "/r/pg-database", "/r/sets", "/r/pg-role", "/r/db", "/r"]))
-  func theRepositoriesLieBelowTheBase(name: Repository.Name, url: String) throws {
+  func theRepositoriesLieBelowTheBase(name: RepositoryName, url: String) throws {
     #expect(try repository([:], name).command([]).environment["RESTIC_REPOSITORY"] == url)
   }
 
@@ -77,7 +77,7 @@ import Testing
       ("rest:http://u@h:8000", "rest:http://u@h:8000/sets"), ("sftp:user@host:/srv", "sftp:user@host:/srv/sets"),
     ])
   func repositoriesLieBelowTheBase(base: String, expected: String) {
-    #expect(Repository.location(base, .sets) == expected)
+    #expect(RepositoryName.sets.location(below: base) == expected)
   }
 
   @Test func pgDumpGetsTheseArguments() throws {

@@ -52,7 +52,7 @@ func problems(_ variables: [String: String]) -> [Problem] {
 }
 
 func repository(
-  _ variables: [String: String] = [:], _ name: Repository.Name = .files, base: [String: String] = ["PATH": "/bin"]
+  _ variables: [String: String] = [:], _ name: RepositoryName = .files, base: [String: String] = ["PATH": "/bin"]
 ) throws -> Repository {
   let configuration = try configuration(variables)
   return Repository(name: name, settings: configuration.repository, waits: configuration.waits, base: base)

@@ -80,7 +80,7 @@ public struct Backup: Sendable {
   private func write(_ record: Record, roles: String) async throws {
     var documents = ["set.json": try record.encoded()]
     if !record.databases.isEmpty { documents["roles.sql"] = Array(roles.utf8) }
-    try await context.writeToSets(documents, tags: record.tags)
+    try await context.sets.write(documents, tags: record.tags)
   }
 
   /// For the metrics. What retention leaves is known later.

@@ -1,4 +1,3 @@
-import Glibc
 import SystemPackage
 
 /// Everything that can be known beforehand, and the locks.

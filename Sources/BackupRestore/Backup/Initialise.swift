@@ -10,8 +10,8 @@ public struct Initialise: Sendable {
     var results: [Result<Void, any Error>] = []
     // One after the other: two at once would both make the bucket of an object store, and one of them fail (seen with SeaweedFS).
     for context in context.withCopy {
-      let opened = await context.opened(Repository.Name.own)
-      for name in Repository.Name.own {
+      let opened = await context.opened(RepositoryName.own)
+      for name in RepositoryName.own {
         let found = opened[name]!
         results.append(await settled { try await ensure(context.repository(name), found) })
       }
@@ -25,15 +25,15 @@ public struct Initialise: Sendable {
   /// - Throws: `Failure` 22 where another repository of the same base, or the copy, exists: then a volume may have vanished. Only
   ///   `sets`, and what the predecessor had no use for, may be missing beside its own.
   public func runBeforeBackup() async throws {
-    let opened = await context.opened(Repository.Name.own + [.roles, .oldDatabase])
-    let missing = Repository.Name.own.filter { opened[$0]!.isMissing }
+    let opened = await context.opened(RepositoryName.own + [.roles, .oldDatabase])
+    let missing = RepositoryName.own.filter { opened[$0]!.isMissing }
     if missing.isEmpty { return }
-    try Failure.merge(Repository.Name.own.filter { !missing.contains($0) }.map { opened[$0]! })
+    try Failure.merge(RepositoryName.own.filter { !missing.contains($0) }.map { opened[$0]! })
     var present = opened.filter { !$0.value.isMissing }.map { context.repository($0.key) }
     let isOldStyle = opened.values.allSatisfy { (try? $0.get())?.contains { $0.tag("set") != nil } != true }
     if missing.contains(.sets), isOldStyle, !missing.contains(where: isInUse) { present = [] }
     if let copy = context.copy {
-      present += await copy.opened(Repository.Name.own).filter { !$0.value.isMissing }.map { copy.repository($0.key) }
+      present += await copy.opened(RepositoryName.own).filter { !$0.value.isMissing }.map { copy.repository($0.key) }
     }
     if present.isEmpty {
       _ = try await run()
@@ -45,7 +45,7 @@ public struct Initialise: Sendable {
       hint: "a volume may have vanished: check RESTIC_REPOSITORY and what is mounted; if it never existed, run init")
   }
 
-  private func isInUse(_ name: Repository.Name) -> Bool {
+  private func isInUse(_ name: RepositoryName) -> Bool {
     switch name {
     case .files: context.configuration.files != nil
     case .database: context.configuration.database != nil

@@ -118,7 +118,7 @@ extension Backup {
     }
     struct Acceptance: Encodable { let set: SetID, accepted: String }
     let document = try JSONEncoder().encode(Acceptance(set: entry.id, accepted: Format.time(now)))
-    try await context.writeToSets(["accept.json": Array(document)], tags: ["kind=accept", "set=\(entry.id)"])
+    try await context.sets.write(["accept.json": Array(document)], tags: ["kind=accept", "set=\(entry.id)"])
     output("set \(entry.id) is accepted: retention goes on with the next backup")
     return .done
   }

@@ -92,7 +92,7 @@ public struct RotatePassword: Sendable {
 
   private func repositories(_ context: Context, _ new: Secret) async throws -> [Found] {
     var found: [Found] = []
-    for name in Repository.Name.own + Repository.Name.old {
+    for name in RepositoryName.own + RepositoryName.old {
       // With this password alone: the toolkit's own trying of the next one would hide where it is refused.
       let repository = context.repository(name).with(password: context.settings.password)
       let (old, next) = await (

@@ -34,7 +34,7 @@ extension Backup {
   /// The newest undoubted record that can be read: a damaged one must not stop every backup from now on.
   private func readable(_ catalog: Catalog, in context: Context) async throws -> Record? {
     for entry in catalog.of(context.host).reversed() where entry.trusted {
-      do { return try await context.record(of: entry.id, entry.record!) } catch let failure as Failure
+      do { return try await context.sets.record(of: entry.id, entry.record!) } catch let failure as Failure
         where !failure.packs.isEmpty || failure.status == .refused
       {
         log.warning("the record of set \(entry.id) cannot be read: \(failure.problems[0].fact)\n  hint: run backup --check")

@@ -41,7 +41,7 @@ public struct Configuration: Sendable {
     let inside = files.map { resolved($0.directory) + "/" }
     for settings in [repository, copy].compactMap({ $0 }) {
       guard let inside, let base = settings.directory,
-        ([base] + Repository.Name.own.map { base + "/" + $0.rawValue }).contains(where: { ($0 + "/").hasPrefix(inside) })
+        ([base] + RepositoryName.own.map { base + "/" + $0.rawValue }).contains(where: { ($0 + "/").hasPrefix(inside) })
       else { continue }
       environment.report(
         "\(settings.prefix)RESTIC_REPOSITORY lies inside FILES_DIRECTORY: a restore would replace the repository itself",
@@ -122,16 +122,14 @@ public struct Waits: Sendable, Equatable {
 
 /// Where results are reported besides the terminal. Who knows a URL may write to it, so both are secrets.
 public struct ReportingSettings: Sendable, Equatable {
-  public enum Format: String, Sendable { case text, json }
-
-  public let format: Format
+  let format: LogFormat
   public let pushgateway: Secret?
   public let ping: Secret?
 
   init(_ environment: inout Environment) {
     let named = environment.text("LOG_FORMAT") ?? "text"
-    format = Format(rawValue: named) ?? .text
-    if Format(rawValue: named) == nil { environment.report("LOG_FORMAT is \"\(named)\"", hint: "set text or json") }
+    format = LogFormat(rawValue: named) ?? .text
+    if LogFormat(rawValue: named) == nil { environment.report("LOG_FORMAT is \"\(named)\"", hint: "set text or json") }
     pushgateway = Self.url("METRICS_PUSHGATEWAY_URL", &environment)
     ping = Self.url("PING_URL", &environment)
   }

@@ -72,7 +72,17 @@ public struct RepositorySettings: Sendable, Equatable {
   }
 
   /// The base's directory, where it lies on a mounted file system.
-  var directory: String? { Repository.directory(base.reveal()).map(resolved) }
+  var directory: String? { Self.directory(base.reveal()).map(resolved) }
+
+  /// The directory of a location on a mounted file system, which is what restic takes everything for that has no scheme it knows.
+  static func directory(_ location: String) -> String? {
+    if let colon = location.firstIndex(of: ":") {
+      let scheme = location[..<colon]
+      if scheme == "local" { return String(location[location.index(after: colon)...]) }
+      if ["azure", "b2", "gs", "rclone", "rest", "s3", "sftp", "swift"].contains(scheme) { return nil }
+    }
+    return location
+  }
 
   /// The base with its password masked, for messages.
   var shown: String {

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import SystemPackage
 
 /// The PostgreSQL client programs on this machine, by major version.
 struct Clients: Equatable, Sendable {

@@ -19,14 +19,12 @@ struct EvidenceReader: Sendable {
       + "AND d.deptype = 'e')"
   }
 
-  /// Of `rowHash` and all that it stands on. To be changed with it.
-  static let method = "chain of hashtextextended over the columns, 1"
-
   /// A row's hash is a chain: each column's text, hashed with the columns before it as seed, and NULL by another seed. That is half
   /// the time of hashing `ROW(…)::text`, which quotes every character (measured), and near that of `hash_record_extended`, to which
   /// 1.0 equals 1.00 and enums differ after a restore. A declared cast to text is not the type's output: that of character(n) loses
   /// blanks, that of xml keeps a declaration which the dump has not. Such types, and domains, go through ROW. So do tables of over
-  /// 200 columns: 1,600 need 1.8 MB of the server's stack, which has 2 (measured).
+  /// 200 columns: 1,600 need 1.8 MB of the server's stack, which has 2 (measured). What is changed here changes
+  /// `DatabaseEvidence.method`.
   private static let rowHash = """
     SELECT CASE WHEN count(*) = 0 THEN '0'
       WHEN count(*) > 200 THEN format('pg_catalog.hashtextextended(ROW(%s)::text, 0)', string_agg(k.name, ', ' ORDER BY k.nr))

@@ -1,5 +1,3 @@
-import SystemPackage
-
 /// A plain SQL dump as the predecessor saved it, under `/stdin`; psql loads it.
 struct PlainDump: Sendable {
   let settings: DatabaseSettings

@@ -36,3 +36,18 @@ extension Failure: CustomStringConvertible {
     problems.map { "\($0.fact)\n  hint: \($0.hint)" }.joined(separator: "\n")
   }
 }
+
+extension Failure {
+  /// Throws one failure that holds the problems of all; its status is the first one's.
+  static func merge<T>(_ results: [Result<T, any Error>]) throws {
+    var failures: [Failure] = []
+    for case .failure(let error) in results {
+      guard let failure = error as? Failure else { throw error }
+      failures.append(failure)
+    }
+    guard let first = failures.first else { return }
+    var problems: [Problem] = []
+    for problem in failures.flatMap(\.problems) where !problems.contains(problem) { problems.append(problem) }
+    throw Failure(first.status, problems)
+  }
+}

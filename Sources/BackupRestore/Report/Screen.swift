@@ -1,4 +1,3 @@
-import Dispatch
 import FoundationEssentials
 import Glibc
 import Logging
@@ -15,6 +14,9 @@ extension Logger {
   }
 }
 
+/// LOG_FORMAT.
+enum LogFormat: String, Sendable { case text, json }
+
 /// The one writer to standard error. On a terminal it keeps a line of progress per part at the bottom, updated in place;
 /// elsewhere it prints plain lines and, each minute, where every part stands.
 final class Screen: Sendable {
@@ -25,14 +27,14 @@ final class Screen: Sendable {
     var drawn = 0
     var lastDraw = ContinuousClock().now
     var lastHeartbeat = ContinuousClock().now
-    var format = ReportingSettings.Format.text
+    var format = LogFormat.text
     var said = ""
   }
   private let state = Mutex(State())
   private let isTerminal = isatty(STDERR_FILENO) == 1
 
   /// Called once, before the first log line.
-  static func bootstrap(_ format: ReportingSettings.Format) {
+  static func bootstrap(_ format: LogFormat) {
     shared.state.withLock { $0.format = format }
     LoggingSystem.bootstrap { _ in ScreenLog() }
   }
@@ -70,7 +72,7 @@ final class Screen: Sendable {
     state.said = String((state.said + text + "\n").suffix(Pod.longestMessage))
   }
 
-  private func tellPod(_ text: String, _ format: ReportingSettings.Format) {
+  private func tellPod(_ text: String, _ format: LogFormat) {
     guard let log = Pod.log?.rawValue else { return }
     let process = format == .json ? "" : "[\(getpid())] "
     send(process + text.replacing("\n", with: "\n" + process) + "\n", to: log)
@@ -143,7 +145,7 @@ final class Screen: Sendable {
     }
   }
 
-  private func line(_ level: Logger.Level, _ message: String, _ format: ReportingSettings.Format, plain: Bool) -> String {
+  private func line(_ level: Logger.Level, _ message: String, _ format: LogFormat, plain: Bool) -> String {
     switch format {
     case .json:
       struct Line: Encodable {
@@ -178,42 +180,6 @@ private struct ScreenLog: LogHandler {
   func log(event: LogEvent) {
     Screen.shared.write(event.level, event.message.description)
   }
-}
-
-/// Progress of one part: percent, bytes, rate and time left, from what is known.
-final class Meter: Sendable {
-  let part: String
-  private let begin = ContinuousClock().now
-  private let watch: Watch?
-  private let last = Mutex(0)
-
-  init(_ part: String, watch: Watch? = nil) {
-    self.part = part
-    self.watch = watch
-    Screen.shared.progress(part, "begins")
-  }
-
-  /// `done` and `total` in bytes; a total of nil or 0 is unknown.
-  func update(done: Int, total: Int?) {
-    let moved = last.withLock { last in
-      defer { last = done }
-      return last != done
-    }
-    if moved { watch?.touch() }
-    let seconds = begin.duration(to: .now).inSeconds
-    let rate = seconds > 0.5 ? Double(done) / seconds : 0
-    var line = ""
-    if let total, total > 0 {
-      line = "\(min(100, done * 100 / total)) %  \(Format.bytes(done)) of \(Format.bytes(total))"
-    } else {
-      line = Format.bytes(done)
-    }
-    if rate > 0 { line += "  \(Format.bytes(Int(rate)))/s" }
-    if let total, total > done, rate > 0 { line += "  \(Format.duration(Double(total - done) / rate)) left" }
-    Screen.shared.progress(part, line)
-  }
-
-  func finish() { Screen.shared.finish(part) }
 }
 
 /// Results go to standard output.

@@ -27,6 +27,6 @@ extension Repository {
 
   /// Reads it as the repository that is copied from.
   private var asSource: [String: String] {
-    ["RESTIC_FROM_REPOSITORY": Self.location(settings.base.reveal(), name), "RESTIC_FROM_PASSWORD": password.reveal()]
+    ["RESTIC_FROM_REPOSITORY": name.location(below: settings.base.reveal()), "RESTIC_FROM_PASSWORD": password.reveal()]
   }
 }

@@ -4,20 +4,7 @@ import Synchronization
 
 /// One of the repositories below the base, and the restic verbs the toolkit uses on it.
 struct Repository: Sendable {
-  enum Name: String, Sendable {
-    case files
-    case database = "pg-database"
-    case sets
-    /// The predecessor's, read only: beside `files` and `pg-database` its roles; before that `db`; at first the base itself.
-    case roles = "pg-role"
-    case oldDatabase = "db"
-    case base = ""
-
-    static let own: [Name] = [.files, .database, .sets]
-    static let old: [Name] = [.roles, .oldDatabase, .base]
-  }
-
-  let name: Name
+  let name: RepositoryName
   let settings: RepositorySettings
   let waits: Waits
   /// The parent's environment that children may see.
@@ -28,7 +15,7 @@ struct Repository: Sendable {
   func command(_ arguments: [String], directory: String? = nil) -> Command {
     var environment = base.merging(settings.backend) { $1 }
     environment.merge(settings.credentials.mapValues { $0.reveal() }) { $1 }
-    environment["RESTIC_REPOSITORY"] = Self.location(settings.base.reveal(), name)
+    environment["RESTIC_REPOSITORY"] = name.location(below: settings.base.reveal())
     environment["RESTIC_PASSWORD"] = password.reveal()
     environment["RESTIC_PROGRESS_FPS"] = "2"
     if let certificate = settings.certificateFile { environment["RESTIC_CACERT"] = certificate }
@@ -38,28 +25,10 @@ struct Repository: Sendable {
   /// The one that opens it, as far as this run knows.
   var password: Secret { Self.rotated.value.contains(shown) ? settings.newPassword ?? settings.password : settings.password }
 
-  /// Below the base. Backends written `scheme:bucket:path` need the second colon where the base is the bucket alone.
-  static func location(_ base: String, _ name: Name) -> String {
-    if name == .base { return base }
-    let parts = base.split(separator: ":", omittingEmptySubsequences: false)
-    let bucketAlone = parts.count == 2 && ["b2", "gs", "azure", "swift"].contains(parts[0])
-    return base + (bucketAlone ? ":/" : "/") + name.rawValue
-  }
-
-  /// The directory of a location on a mounted file system, which is what restic takes everything for that has no scheme it knows.
-  static func directory(_ location: String) -> String? {
-    if let colon = location.firstIndex(of: ":") {
-      let scheme = location[..<colon]
-      if scheme == "local" { return String(location[location.index(after: colon)...]) }
-      if ["azure", "b2", "gs", "rclone", "rest", "s3", "sftp", "swift"].contains(scheme) { return nil }
-    }
-    return location
-  }
-
   /// Where its locks cannot be written, on a mounted file system: nobody writes there, so it can be read without one. restic itself
   /// would try for 15 minutes to write its lock (measured).
   var readOnly: FileError? {
-    guard let directory = Self.directory(Self.location(settings.base.reveal(), name)) else { return nil }
+    guard let directory = RepositorySettings.directory(name.location(below: settings.base.reveal())) else { return nil }
     return access(directory + "/locks", W_OK) == 0 ? nil : FileError("access", directory + "/locks")
   }
 
@@ -67,7 +36,7 @@ struct Repository: Sendable {
   var title: String { (settings.prefix.isEmpty ? "" : "copy of ") + (name == .base ? "the base" : name.rawValue) }
 
   /// Where it lies, for messages.
-  var shown: String { Self.location(settings.shown, name) }
+  var shown: String { name.location(below: settings.shown) }
 
   // MARK: Verbs
 
@@ -145,15 +114,6 @@ struct Repository: Sendable {
     _ = try await run(
       ["ls", "--no-lock", snapshot], output: .lines { if let node = Node(line: $0) { body(node) } },
       watch: watch())
-  }
-
-  /// What a snapshot's tree holds.
-  func evidence(of snapshot: String) async throws -> FilesEvidence {
-    let evidence = Locked(FilesEvidence())
-    try await list(snapshot) { node in
-      evidence.change { $0.count(node.type ?? "", size: node.size ?? 0, user: node.uid ?? 0, group: node.gid ?? 0) }
-    }
-    return evidence.value
   }
 
   // MARK: Running

@@ -22,7 +22,7 @@ extension Restore {
     let set = ready.plan.source.record.id
     struct Proof: Encodable { let set: SetID, proven: String }
     let proof = try JSONEncoder().encode(Proof(set: set, proven: Format.time(Date())))
-    try await context.writeToSets(["drill.json": Array(proof)], tags: ["kind=drill", "set=\(set)"])
+    try await context.sets.write(["drill.json": Array(proof)], tags: ["kind=drill", "set=\(set)"])
     context.numbers.change { $0.lastDrill = Date() }
     output(
       summary(staged, ready)

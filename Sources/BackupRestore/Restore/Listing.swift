@@ -1,5 +1,4 @@
 import FoundationEssentials
-import SystemPackage
 
 /// `--list` and `--status`: what repositories, database names and volume prove. They change nothing.
 extension Restore {

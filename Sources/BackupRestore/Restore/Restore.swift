@@ -1,10 +1,7 @@
 import FoundationEssentials
-import SystemPackage
 
 /// `restore`: staging, verification, swap. Nothing live changes until its replacement is complete and verified.
 public struct Restore: Sendable {
-  public enum Only: String, Sendable, CaseIterable { case files, database }
-
   public struct Options: Sendable {
     /// A set's beginning, or old-style snapshots.
     public var names: [String] = []

@@ -9,11 +9,11 @@ struct Source: Sendable {
   let record: Record
   /// `roles.sql`, or what an old-style dump of roles becomes.
   var roles = ""
-  var filesIn = Repository.Name.files
-  var databaseIn = Repository.Name.database
+  var filesIn = RepositoryName.files
+  var databaseIn = RepositoryName.database
   var isOldStyle = false
   /// What of it is restored; nil: all.
-  var only: Restore.Only?
+  var only: Only?
 }
 
 extension Restore {
@@ -56,7 +56,7 @@ extension Restore {
     }
     // Both at once: each costs restic its key anew.
     async let roles = roles(of: entry, snapshot)
-    let record = try await context.record(of: entry.id, snapshot).located(at: entry)
+    let record = try await context.sets.record(of: entry.id, snapshot).located(at: entry)
     return Source(
       title: "set \(entry.id)", arguments: entry.id.text, record: record, roles: try await roles, only: options.only)
   }
@@ -64,7 +64,7 @@ extension Restore {
   private func roles(of entry: Catalog.Entry, _ record: Snapshot) async throws -> String {
     if entry.databases.isEmpty || options.only == .files { return "" }
     return String(
-      decoding: try await context.sets.read("/roles.sql", of: record.id, limit: Context.largestRecord), as: UTF8.self)
+      decoding: try await context.sets.read("/roles.sql", of: record.id, limit: Repository.largestRecord), as: UTF8.self)
   }
 
   // MARK: Old style
@@ -126,7 +126,7 @@ extension Restore {
     let dump: [UInt8]
     do {
       dump = try await context.repository(item.repository).read(
-        DatabasePart.plainPath, of: item.snapshot.id, limit: Context.largestRecord)
+        DatabasePart.plainPath, of: item.snapshot.id, limit: Repository.largestRecord)
     } catch let failure as Failure where failure.description.contains("not found in snapshot") {
       log.warning("roles \(item.snapshot.short): the dump is empty, no role is created")
       return ""

@@ -1,5 +1,4 @@
 import FoundationEssentials
-import SystemPackage
 
 /// Commit, rollback, discard.
 extension Restore {

@@ -6,7 +6,7 @@ struct OldStyle: Equatable, Sendable {
   enum Kind: String, Sendable { case roles, database, files }
 
   struct Item: Equatable, Sendable {
-    let repository: Repository.Name
+    let repository: RepositoryName
     let snapshot: Snapshot
 
     /// A dump lies under `/stdin`; nil: something else put into the repository of dumps.
@@ -33,7 +33,7 @@ struct OldStyle: Equatable, Sendable {
   /// Oldest first.
   let items: [Item]
 
-  init(_ snapshots: [(Repository.Name, [Snapshot])] = []) {
+  init(_ snapshots: [(RepositoryName, [Snapshot])] = []) {
     items = snapshots.flatMap { name, list in
       list.filter { $0.tag("set").flatMap(SetID.init) == nil }.map { Item(repository: name, snapshot: $0) }
     }.sorted { ($0.snapshot.date ?? .distantPast, $0.snapshot.id) < ($1.snapshot.date ?? .distantPast, $1.snapshot.id) }
@@ -45,7 +45,7 @@ struct OldStyle: Equatable, Sendable {
   /// The newest of each kind, as the predecessor restored, at or before `time`.
   ///
   /// - Throws: `Failure` 22 where database and files are not of the same night: the choice is the operator's.
-  func newest(at time: Date?, _ only: Restore.Only?) throws -> Choice {
+  func newest(at time: Date?, _ only: Only?) throws -> Choice {
     let candidates = items.filter { time == nil || ($0.snapshot.date ?? .distantFuture) <= time! }
     var choice = Choice()
     if only != .database { choice.files = candidates.last { $0.kind == .files } }
@@ -106,3 +106,6 @@ struct OldStyle: Equatable, Sendable {
     abs((a.snapshot.date ?? .distantPast).timeIntervalSince(b.snapshot.date ?? .distantPast))
   }
 }
+
+/// Files or database alone.
+public enum Only: String, Sendable, CaseIterable { case files, database }

@@ -67,13 +67,6 @@ struct FilesPart: Codable, Equatable, Sendable {
   let evidence: FilesEvidence?
 }
 
-/// Owner and permission bits.
-struct FileAttributes: Codable, Equatable, Sendable {
-  let user: UInt32
-  let group: UInt32
-  let mode: UInt32
-}
-
 /// What a snapshot's tree holds, by type.
 struct FilesEvidence: Codable, Equatable, Sendable {
   /// Counts by restic's names of types: file, dir, symlink, fifo, socket, dev, chardev.
@@ -159,7 +152,10 @@ struct DatabaseEvidence: Codable, Equatable, Sendable {
   let extensions: [String]
   let largeObjects: LargeObjects
   /// How rows were hashed: hashes of two ways are not compared.
-  var method: String? = EvidenceReader.method
+  var method: String? = Self.method
+
+  /// How `EvidenceReader` hashes them.
+  static let method = "chain of hashtextextended over the columns, 1"
 
   var rows: Int { tables.reduce(0) { $0 + $1.rows } }
 }

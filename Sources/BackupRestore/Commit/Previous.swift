@@ -1,5 +1,3 @@
-import SystemPackage
-
 /// What restores and rollbacks replaced and kept.
 extension Commit {
   /// What a restore replaced and kept.

@@ -1,7 +1,3 @@
-import FoundationEssentials
-import Glibc
-import SystemPackage
-
 /// What every step works with: the configuration, the repositories and what of the environment children may see.
 public struct Context: Sendable {
   let configuration: Configuration
@@ -58,7 +54,7 @@ public struct Context: Sendable {
     return Quiesce(server: apiServer, names: configuration.quiesceDeployments, patience: configuration.waits.quiesce)
   }
 
-  func repository(_ name: Repository.Name) -> Repository {
+  func repository(_ name: RepositoryName) -> Repository {
     Repository(name: name, settings: settings, waits: configuration.waits, base: base)
   }
 
@@ -67,7 +63,7 @@ public struct Context: Sendable {
   var sets: Repository { repository(.sets) }
   var host: String { settings.host }
 
-  var repositories: [Repository] { Repository.Name.own.map(repository) }
+  var repositories: [Repository] { RepositoryName.own.map(repository) }
 
   /// What the repositories' snapshots prove.
   func catalog() async throws -> (catalog: Catalog, sets: [Snapshot]) {
@@ -77,8 +73,8 @@ public struct Context: Sendable {
 
   /// Every repository's snapshots at once: proves that all can be opened.
   func snapshots() async throws -> (files: [Snapshot], databases: [Snapshot], sets: [Snapshot]) {
-    let opened = await opened(Repository.Name.own)
-    let results = Repository.Name.own.map { opened[$0]! }
+    let opened = await opened(RepositoryName.own)
+    let results = RepositoryName.own.map { opened[$0]! }
     do { try Failure.merge(results) } catch { throw explained(error, results) }
     let lists = try results.map { try $0.get() }
     return (lists[0], lists[1], lists[2])
@@ -95,7 +91,7 @@ public struct Context: Sendable {
   }
 
   /// The snapshots of each of these repositories, all opened at once.
-  func opened(_ names: [Repository.Name]) async -> [Repository.Name: Result<[Snapshot], any Error>] {
+  func opened(_ names: [RepositoryName]) async -> [RepositoryName: Result<[Snapshot], any Error>] {
     await withTaskGroup { group in
       for name in names { group.addTask { (name, await settled { try await repository(name).snapshots() }) } }
       return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
@@ -105,8 +101,8 @@ public struct Context: Sendable {
   /// What can be restored: sets, and the predecessor's snapshots. A repository that does not exist holds nothing; where none
   /// exists, that is the failure.
   func restorable() async throws -> (catalog: Catalog, sets: [Snapshot], old: OldStyle) {
-    let opened = await opened(Repository.Name.own + Repository.Name.old)
-    let own = Repository.Name.own.map { opened[$0]! }
+    let opened = await opened(RepositoryName.own + RepositoryName.old)
+    let own = RepositoryName.own.map { opened[$0]! }
     do {
       try Failure.merge(opened.values.allSatisfy(\.isMissing) ? own : own.filter { !$0.isMissing })
     } catch {
@@ -117,15 +113,15 @@ public struct Context: Sendable {
       throw Failure(failure.status, failure.problems + [other])
     }
     let lists = opened.compactMapValues { try? $0.get() }
-    for name in Repository.Name.old where !opened[name]!.isMissing {
+    for name in RepositoryName.old where !opened[name]!.isMissing {
       if case .failure(let error) = opened[name] { log.warning("old-style repository \(repository(name).shown): \(error)") }
     }
     let sets = lists[.sets] ?? []
     let catalog = Catalog(files: lists[.files] ?? [], databases: lists[.database] ?? [], sets: sets)
-    for name in Repository.Name.own where opened[name]!.isMissing && !catalog.entries.isEmpty {
+    for name in RepositoryName.own where opened[name]!.isMissing && !catalog.entries.isEmpty {
       log.warning("there is no repository at \(repository(name).shown): what it held is missing from the sets")
     }
-    return (catalog, sets, OldStyle(([.files, .database] + Repository.Name.old).map { ($0, lists[$0] ?? []) }))
+    return (catalog, sets, OldStyle(([.files, .database] + RepositoryName.old).map { ($0, lists[$0] ?? []) }))
   }
 
   /// With the locks of everything that is configured, what restores left.
@@ -189,30 +185,10 @@ enum Version {
   }
 }
 
-extension Failure {
-  /// Throws one failure that holds the problems of all; its status is the first one's.
-  static func merge<T>(_ results: [Result<T, any Error>]) throws {
-    var failures: [Failure] = []
-    for case .failure(let error) in results {
-      guard let failure = error as? Failure else { throw error }
-      failures.append(failure)
-    }
-    guard let first = failures.first else { return }
-    var problems: [Problem] = []
-    for problem in failures.flatMap(\.problems) where !problems.contains(problem) { problems.append(problem) }
-    throw Failure(first.status, problems)
-  }
-}
-
 extension Result where Success == [Snapshot], Failure == any Error {
   /// No repository there.
   var isMissing: Bool {
     if case .failure(let failure as BackupRestore.Failure) = self { return failure.status == .repositoryMissing }
     return false
   }
-}
-
-/// The value or the error of `body`: for steps that go on to report every problem.
-func settled<T: Sendable>(_ body: @Sendable () async throws -> T) async -> Result<T, any Error> {
-  do { return .success(try await body()) } catch { return .failure(error) }
 }

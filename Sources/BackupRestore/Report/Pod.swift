@@ -34,3 +34,27 @@ enum Pod {
     _ = try? file.closeAfter { try file.writeAll(shortened(text).utf8.suffix(longestMessage)) }
   }
 }
+
+/// A process of ours in this pod, by its command line, which every user may read.
+struct Run: Equatable, Sendable {
+  let id: pid_t
+  let name: String
+
+  static let names: Set<String> = ["init", "backup", "restore"]
+
+  /// Those that are alive, without this one.
+  static func others() -> [Run] {
+    let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+    return entries.compactMap { pid_t($0) }.filter { $0 != getpid() }.compactMap { id in
+      guard let words = commandLine(id), let name = words.first?.split(separator: "/").last.map(String.init), names.contains(name)
+      else { return nil }
+      return Run(id: id, name: name)
+    }
+  }
+
+  /// Nil where there is no such process, or it is dead and only waits to be collected.
+  static func commandLine(_ id: pid_t) -> [String]? {
+    guard let data = try? Data(contentsOf: URL(filePath: "/proc/\(id)/cmdline")), !data.isEmpty else { return nil }
+    return data.split(separator: 0, omittingEmptySubsequences: false).dropLast().map { String(decoding: $0, as: UTF8.self) }
+  }
+}

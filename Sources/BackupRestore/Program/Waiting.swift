@@ -1,4 +1,3 @@
-import FoundationEssentials
 import Glibc
 
 /// `init --wait`: what the backup-restore pod does all day, until an operator runs something in it by `kubectl exec`.
@@ -31,29 +30,5 @@ public enum Waiting {
     let sources = Program.onStop { arrived.yield($0) }
     for await _ in signals { break }
     for source in sources { source.cancel() }
-  }
-}
-
-/// A process of ours in this pod, by its command line, which every user may read.
-struct Run: Equatable, Sendable {
-  let id: pid_t
-  let name: String
-
-  static let names: Set<String> = ["init", "backup", "restore"]
-
-  /// Those that are alive, without this one.
-  static func others() -> [Run] {
-    let entries = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-    return entries.compactMap { pid_t($0) }.filter { $0 != getpid() }.compactMap { id in
-      guard let words = commandLine(id), let name = words.first?.split(separator: "/").last.map(String.init), names.contains(name)
-      else { return nil }
-      return Run(id: id, name: name)
-    }
-  }
-
-  /// Nil where there is no such process, or it is dead and only waits to be collected.
-  static func commandLine(_ id: pid_t) -> [String]? {
-    guard let data = try? Data(contentsOf: URL(filePath: "/proc/\(id)/cmdline")), !data.isEmpty else { return nil }
-    return data.split(separator: 0, omittingEmptySubsequences: false).dropLast().map { String(decoding: $0, as: UTF8.self) }
   }
 }

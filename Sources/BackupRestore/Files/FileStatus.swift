@@ -1,0 +1,85 @@
+import Glibc
+import SystemPackage
+
+/// A system call that failed, with its errno.
+struct FileError: Error, CustomStringConvertible {
+  let call: String
+  let path: String
+  let number: Int32
+
+  init(_ call: String, _ path: String) { (self.call, self.path, number) = (call, path, errno) }
+  init(_ call: String, _ path: String, _ error: Errno) { (self.call, self.path, number) = (call, path, error.rawValue) }
+  var description: String { "\(call) \(printable(path)): \(String(cString: strerror(number)))" }
+}
+
+/// lstat(2).
+struct FileStatus: Equatable, Sendable {
+  let device: UInt64
+  let inode: UInt64
+  let kind: mode_t
+  let mode: UInt32
+  let user: UInt32
+  let group: UInt32
+  let size: Int
+  let modified: timespec
+
+  init(_ path: String) throws { self = try FilePath(path).status() }
+
+  private init(_ status: stat) {
+    device = UInt64(status.st_dev)
+    inode = UInt64(status.st_ino)
+    kind = status.st_mode & S_IFMT
+    mode = UInt32(status.st_mode & 0o7777)
+    user = status.st_uid
+    group = status.st_gid
+    size = Int(status.st_size)
+    modified = status.st_mtim
+  }
+
+  var isDirectory: Bool { kind == S_IFDIR }
+  var attributes: FileAttributes { FileAttributes(user: user, group: group, mode: mode) }
+
+  /// restic's name of the type.
+  var type: String {
+    switch kind {
+    case S_IFDIR: "dir"
+    case S_IFLNK: "symlink"
+    case S_IFIFO: "fifo"
+    case S_IFSOCK: "socket"
+    case S_IFBLK: "dev"
+    case S_IFCHR: "chardev"
+    default: "file"
+    }
+  }
+
+  static func == (a: Self, b: Self) -> Bool { a.device == b.device && a.inode == b.inode }
+}
+
+extension FilePath {
+  /// lstat(2) with the path's own bytes.
+  func status() throws -> FileStatus {
+    try withPlatformString { try FileStatus(platform: $0) }
+  }
+}
+
+extension FileStatus {
+  fileprivate init(platform path: UnsafePointer<CChar>) throws {
+    var status = stat()
+    guard lstat(path, &status) == 0 else { throw FileError("lstat", String(cString: path)) }
+    self.init(status)
+  }
+
+  /// Nil where nothing is there.
+  static func existing(_ path: FilePath) throws -> FileStatus? {
+    do { return try path.status() } catch let error as FileError where error.number == ENOENT || error.number == ENOTDIR {
+      return nil
+    }
+  }
+}
+
+/// Owner and permission bits.
+struct FileAttributes: Codable, Equatable, Sendable {
+  let user: UInt32
+  let group: UInt32
+  let mode: UInt32
+}
