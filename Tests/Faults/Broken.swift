@@ -59,7 +59,8 @@ struct Broken: Sendable {
     let errors: String
   }
 
-  /// Starts a program and sends it, or those of its children that are called `child`, a signal after `delay` seconds.
+  /// Starts a program and sends it, or those of its children that are called `child`, a signal after `delay` seconds; where there is no
+  /// such child yet, as soon as there is one.
   func interrupted(
     _ program: String, _ arguments: [String] = [], signal: Int32, after delay: Double, child: String? = nil,
     with changes: [String: String?] = [:]
@@ -69,7 +70,8 @@ struct Broken: Sendable {
     let target = child.map { "$(pgrep -P \(parents) -x '\($0)')" } ?? "$pid"
     let script = """
       \(([Site.products + "/" + program] + arguments).map { "'\($0)'" }.joined(separator: " ")) >output 2>errors & pid=$!
-      sleep \(delay); kill -\(signal) \(target) 2>/dev/null || true; begin=$(date +%s%N)
+      sleep \(delay); until target=\(target); [ -n "$target" ] || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+      kill -\(signal) $target 2>/dev/null || true; begin=$(date +%s%N)
       wait $pid && code=0 || code=$?; echo $code $(( ($(date +%s%N) - begin) / 1000000 ))
       """
     let words = try await Shell.script(

@@ -25,7 +25,7 @@ import Testing
     try "the next one".write(toFile: key, atomically: true, encoding: .utf8)
     try await broken.site.script("head -c 100000000 /dev/urandom > more")
     async let run = broken.site.run("backup")
-    try await Task.sleep(for: .seconds(1))
+    try await broken.site.until("ls repository/files/locks | grep -q .")
     for name in ["files", "pg-database", "sets"] {
       try await broken.site.restic(name, ["key", "passwd", "--new-password-file", key, "--retry-lock", "1m"])
     }

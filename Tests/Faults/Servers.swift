@@ -26,7 +26,7 @@ import Testing
     try await Shell.untilListening(port)
     #expect(try await site.run("init").code == 0)
     async let run = site.run("backup")
-    try await Task.sleep(for: .milliseconds(1500))
+    try await site.until("ls server/files/data/*/* 2>/dev/null | grep -q .")
     await server.stop()
     try await Task.sleep(for: .seconds(30))
     server = Self.server(site, port, "--no-auth")

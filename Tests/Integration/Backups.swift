@@ -128,8 +128,9 @@ import Testing
     try await orphan("20200101T000000Z")
     #expect(try await site.run("backup").code == 0)
     let first = try await site.sets()[0]
-    try await Task.sleep(for: .seconds(2))
-    try await orphan(SetID(SetID(first)!.date!.addingTimeInterval(1)).text)
+    let next = SetID(first)!.date!.addingTimeInterval(1)
+    try await orphan(SetID(next).text)
+    try await site.until("[ $(date +%s) -gt \(Int(next.timeIntervalSince1970)) ]")
     let list = try await site.run("restore", ["--list"]).output
     #expect(list.components(separatedBy: "no record").count == 3)
     #expect(try await site.run("backup").code == 0)

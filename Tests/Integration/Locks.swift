@@ -13,7 +13,7 @@ import Testing
     lock.executableURL = URL(filePath: "/usr/bin/flock")
     lock.arguments = ["--no-fork", site.files, "sleep", "30"]
     try lock.run()
-    try await Task.sleep(for: .milliseconds(300))
+    try await site.until("! flock --nonblock files true")
     let locked = try await site.run("backup")
     #expect(locked.code == 11)
     #expect(locked.errors.contains(site.files) && locked.errors.contains("LOCK_WAIT"))

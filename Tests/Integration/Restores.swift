@@ -34,7 +34,6 @@ import Testing
   @Test func listShowsSetsAndTheyAreChosenByNameTimeAndPart() async throws {
     let site = try await Self.site()
     try await Self.change(site, to: "second")
-    try await Task.sleep(for: .seconds(1.1))
     try await site.run("backup")
     let list = try await site.run("restore", ["--list"])
     #expect(list.code == 0)
@@ -106,7 +105,6 @@ import Testing
   @Test func aSetWhosePartIsGoneIsRefusedAndASetWithoutRecordIsTakenByName() async throws {
     let site = try await Self.site()
     try await Self.change(site, to: "live")
-    try await Task.sleep(for: .seconds(1.1))
     try await site.run("backup")
     let part = try JSONDecoder().decode(
       [Snapshot].self, from: Data(try await site.restic("pg-database", ["snapshots", "--json"]).output.utf8)

@@ -39,7 +39,6 @@ import Testing
     try await Restores.change(site, to: "one")
     #expect(try await site.run("restore").code == 0)
     try await Restores.change(site, to: "two")
-    try await Task.sleep(for: .seconds(1.1))
     #expect(try await site.run("restore").code == 0)
     let status = try await site.run("restore", ["--status"])
     #expect(status.code == 0)
@@ -54,7 +53,6 @@ import Testing
     #expect(FileManager.default.fileExists(atPath: site.files + "/only-two"))
     // The older one by name, after new writes.
     try await Restores.change(site, to: "three")
-    try await Task.sleep(for: .seconds(1.1))
     #expect(try await site.run("restore", ["--rollback", kept[0]]).code == 0)
     #expect(try await Restores.state(site) == "one one")
     // What each rollback replaced is kept as well.
@@ -86,8 +84,8 @@ import Testing
       try await Task.sleep(for: .milliseconds(delay))
       kill(process.processIdentifier, SIGKILL)
       process.waitUntilExit()
-      // The orphans of a killed run end by themselves; a person would wait that long too.
-      try await Task.sleep(for: .milliseconds(1500))
+      // The orphans of a killed run end by themselves.
+      try await site.untilIdle()
       let next = try await site.run("restore", ["--only", "files", "--dry-run"])
       #expect([0, 22].contains(next.code))
       #expect(try await site.run("backup").code != 1, "backup finishes what was committed")

@@ -64,8 +64,12 @@ private typealias OfName = @convention(c) (Name) -> CInt
   defer {
     step()
     if let cut, let statement, strstr(statement, cut) != nil {
-      // The server has it before the end of the connection: both go the same way.
-      shutdown(unsafeBitCast(next("PQsocket"), to: (@convention(c) (OpaquePointer?) -> CInt).self)(connection), CInt(SHUT_RDWR))
+      let socket = unsafeBitCast(next("PQsocket"), to: (@convention(c) (OpaquePointer?) -> CInt).self)(connection)
+      // The server has it before the end of the connection: both go the same way. What it answered before that can still be read on
+      // Linux (seen on a busy machine), so it is taken away.
+      shutdown(socket, CInt(SHUT_RDWR))
+      var answer: UInt8 = 0
+      while recv(socket, &answer, 1, CInt(MSG_DONTWAIT)) > 0 {}
     }
   }
   return unsafeBitCast(next("PQsendQuery"), to: (@convention(c) (OpaquePointer?, Name) -> CInt).self)(connection, statement)

@@ -119,6 +119,11 @@ public final class Site: Sendable {
       in: root)
   }
 
+  /// Until a shell's condition in `root` is true, a minute at most.
+  public func until(_ condition: String) async throws {
+    try await Shell.script("for i in $(seq 1200); do if \(condition); then exit; fi; sleep 0.05; done; exit 1", in: root)
+  }
+
   /// PATH with a program of that name before all others, a script of sh. `PATH=${PATH#*:}` in it makes the name mean the real one.
   public func fake(_ name: String, _ body: String) throws -> String {
     let bin = root + "/fake-\(name)"

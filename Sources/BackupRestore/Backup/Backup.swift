@@ -1,10 +1,14 @@
 import FoundationEssentials
 
 /// `backup`: saves a set. Reads as its steps; each is below.
+///
+/// Every run returns 0, 3 where unreadable files were left out, or 4 where the set is saved and something wants to be looked at. It
+/// throws `Failure` with the exit code and every problem found, and then there is no set.
 public struct Backup: Sendable {
   let context: Context
   let now: Date
 
+  /// The run begins now.
   public init(_ context: Context) {
     self.context = context
     now = Date()
@@ -12,7 +16,10 @@ public struct Backup: Sendable {
 
   var configuration: Configuration { context.configuration }
 
-  /// - Parameter checking: reads a part of the repositories back, too.
+  /// - Parameters:
+  ///   - dryRun: says what would be saved and forgotten, changes nothing.
+  ///   - checking: reads a part of the repositories back, too.
+  /// - Throws: `Failure` 20 for a source, 10, 12 or 23 for a repository, 11 where another run is at work.
   public func run(dryRun: Bool, checking: Bool = false) async throws -> ExitStatus {
     let ready = try await preflight(dryRun: dryRun)
     if dryRun { return try await explain(ready) }

@@ -2,10 +2,13 @@
 public struct Initialise: Sendable {
   let context: Context
 
+  /// Nothing happens yet.
   public init(_ context: Context) { self.context = context }
 
   /// Each repository on its own: a wrong password is never answered with a new repository, and never hidden by another
   /// repository's success.
+  ///
+  /// - Throws: `Failure` with the problems of all of them; its status is the first one's.
   public func run() async throws -> ExitStatus {
     var results: [Result<Void, any Error>] = []
     // One after the other: two at once would both make the bucket of an object store, and one of them fail (seen with SeaweedFS).

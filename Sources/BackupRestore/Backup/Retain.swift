@@ -106,6 +106,9 @@ extension Backup {
 
   /// `--accept SET`: the operator has looked, and the set is right. A new snapshot says so: restic's own tags cannot be
   /// changed on append-only repositories (measured).
+  ///
+  /// - Parameter beginning: of the set's id.
+  /// - Throws: `Failure` 22 where no set, several, or another host's are meant.
   public func accept(_ beginning: String) async throws -> ExitStatus {
     let (catalog, _) = try await context.catalog()
     let entry = try catalog.choose(.named(beginning), host: context.host)

@@ -3,10 +3,14 @@
 public struct RotatePassword: Sendable {
   let context: Context
 
+  /// Nothing happens yet.
   public init(_ context: Context) { self.context = context }
 
   /// Add the new key everywhere, open everything with it, only then remove the old one. `restic key passwd` would do all three in
   /// one repository after the other, and on an append-only server fails after it added the key (measured).
+  ///
+  /// - Returns: 4 where a server keeps the old password in force.
+  /// - Throws: `Failure` 78 without RESTIC_NEW_PASSWORD, 12 where neither password opens a repository.
   public func run() async throws -> ExitStatus {
     let contexts = context.withCopy.filter { $0.settings.newPassword != nil }
     if contexts.isEmpty {

@@ -1,10 +1,10 @@
 /// A program to run: a value, so that tests compare it whole. `Runner` is what executes it.
-public struct Command: Equatable, Sendable {
-  public let program: String
-  public var arguments: [String]
+struct Command: Equatable, Sendable {
+  let program: String
+  var arguments: [String]
   /// Exactly what the child gets, nothing inherited. Holds secrets, so it is never printed.
-  public var environment: [String: String]
-  public var directory: String?
+  var environment: [String: String]
+  var directory: String?
 
   init(_ program: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil) {
     self.program = program
@@ -28,5 +28,5 @@ public struct Command: Equatable, Sendable {
 }
 
 extension Command: CustomStringConvertible {
-  public var description: String { ([program] + arguments).joined(separator: " ") }
+  var description: String { ([program] + arguments).joined(separator: " ") }
 }

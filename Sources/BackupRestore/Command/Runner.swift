@@ -3,7 +3,7 @@ import Subprocess
 import SystemPackage
 
 /// How a child ended.
-public enum Ending: Equatable, Sendable {
+enum Ending: Equatable, Sendable {
   case exited(Int32)
   case signalled(Int32)
 

@@ -1,25 +1,25 @@
 /// Everything a run is told, made once from the environment. Every problem is reported in one error.
-public struct Configuration: Sendable {
-  public let repository: RepositorySettings
-  public let copy: RepositorySettings?
+struct Configuration: Sendable {
+  let repository: RepositorySettings
+  let copy: RepositorySettings?
   /// Files and database are each optional; one of them is there.
-  public let files: FilesSettings?
-  public let database: DatabaseSettings?
+  let files: FilesSettings?
+  let database: DatabaseSettings?
   /// Another server for drills, with the same names of databases.
-  public let drill: DatabaseSettings?
+  let drill: DatabaseSettings?
   /// Room in TMPDIR, where the operator knows it: Kubernetes evicts a pod that writes more than its volume's limit.
-  public let scratchBytes: Int?
-  public let retention: Retention
-  public let waits: Waits
-  public let quiesceDeployments: [String]
-  public let checkDays: Int
-  public let reporting: ReportingSettings
+  let scratchBytes: Int?
+  let retention: Retention
+  let waits: Waits
+  let quiesceDeployments: [String]
+  let checkDays: Int
+  let reporting: ReportingSettings
 
   /// restic divides a repository into 256 subsets at most: by the first byte of a pack's name.
   static let mostCheckDays = 256
 
   /// - Throws: `Failure` with status `configuration` and every problem found.
-  public init(_ variables: [String: String]) throws {
+  init(_ variables: [String: String]) throws {
     var environment = Environment(variables)
     let repository = RepositorySettings(&environment)
     copy = RepositorySettings(copyFrom: &environment)
@@ -73,12 +73,12 @@ public struct Configuration: Sendable {
 }
 
 /// What retention keeps; a set that any of these wants is kept.
-public struct Retention: Sendable, Equatable {
-  public let last: Int
-  public let days: Int
-  public let weeks: Int
-  public let months: Int
-  public let years: Int
+struct Retention: Sendable, Equatable {
+  let last: Int
+  let days: Int
+  let weeks: Int
+  let months: Int
+  let years: Int
 
   init(_ environment: inout Environment) {
     last = environment.number("RESTIC_KEEP_LAST", default: 1, minimum: 1)
@@ -100,11 +100,11 @@ public struct Retention: Sendable, Equatable {
 }
 
 /// Nothing waits for ever: how long each kind of waiting may take.
-public struct Waits: Sendable, Equatable {
-  public let lock: Duration
-  public let connect: Duration
-  public let stall: Duration
-  public let quiesce: Duration
+struct Waits: Sendable, Equatable {
+  let lock: Duration
+  let connect: Duration
+  let stall: Duration
+  let quiesce: Duration
 
   /// `lock` in seconds as PostgreSQL takes it, to which 0 means for ever.
   var postgresLock: Int64 { max(1, lock.components.seconds) }
@@ -121,10 +121,10 @@ public struct Waits: Sendable, Equatable {
 }
 
 /// Where results are reported besides the terminal. Who knows a URL may write to it, so both are secrets.
-public struct ReportingSettings: Sendable, Equatable {
+struct ReportingSettings: Sendable, Equatable {
   let format: LogFormat
-  public let pushgateway: Secret?
-  public let ping: Secret?
+  let pushgateway: Secret?
+  let ping: Secret?
 
   init(_ environment: inout Environment) {
     let named = environment.text("LOG_FORMAT") ?? "text"

@@ -1,18 +1,18 @@
 /// How PostgreSQL is reached and which databases are saved.
-public struct DatabaseSettings: Sendable, Equatable {
-  public let names: [String]
-  public let user: String
-  public let password: Secret?
+struct DatabaseSettings: Sendable, Equatable {
+  let names: [String]
+  let user: String
+  let password: Secret?
   /// Host name, address, or the directory of a Unix socket.
-  public let host: String
-  public let port: Int
-  public let maintenance: String
+  let host: String
+  let port: Int
+  let maintenance: String
   /// Free bytes on the server, where the operator knows them.
-  public let freeBytes: Int?
+  let freeBytes: Int?
   /// Of the variables that name it: `DRILL_` for a drill's own server.
   let prefix: String
   /// libpq's own variables, for children; our own connections read them from the process environment.
-  public let libpq: [String: String]
+  let libpq: [String: String]
 
   /// Nil without POSTGRES_DB and where nothing of DRILL_POSTGRES_* is set.
   init?(drillFrom environment: inout Environment) {

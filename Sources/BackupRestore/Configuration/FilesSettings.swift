@@ -1,19 +1,19 @@
 import SystemPackage
 
 /// Which files are saved.
-public struct FilesSettings: Sendable, Equatable {
-  public static let standardDirectory = "/var/jira"
+struct FilesSettings: Sendable, Equatable {
+  static let standardDirectory = "/var/jira"
 
-  public let directory: String
+  let directory: String
   /// Entries below the directory, relative and normalised; empty means all.
-  public let paths: [String]
+  let paths: [String]
   /// Given to restored files instead of the saved owner.
-  public let owner: Owner?
-  public let allowUnreadable: Bool
+  let owner: Owner?
+  let allowUnreadable: Bool
 
-  public struct Owner: Sendable, Equatable {
-    public let user: UInt32
-    public let group: UInt32
+  struct Owner: Sendable, Equatable {
+    let user: UInt32
+    let group: UInt32
   }
 
   /// Nil when FILES_DIRECTORY is not set and the default does not exist: a database-only deployment.

@@ -1,15 +1,15 @@
 /// How restic reaches the repositories.
-public struct RepositorySettings: Sendable, Equatable {
+struct RepositorySettings: Sendable, Equatable {
   /// The base: `files`, `pg-database` and `sets` lie below it. May contain a password, so it is a secret.
-  public let base: Secret
-  public private(set) var password: Secret
-  public private(set) var newPassword: Secret?
+  let base: Secret
+  private(set) var password: Secret
+  private(set) var newPassword: Secret?
   /// The host name that snapshots carry.
-  public let host: String
-  public let certificateFile: String?
+  let host: String
+  let certificateFile: String?
   /// Backend variables as restic reads them; `credentials` are the secret ones among them.
-  public let backend: [String: String]
-  public let credentials: [String: Secret]
+  let backend: [String: String]
+  let credentials: [String: Secret]
   /// Of the variables that name them: `COPY_` for the second repositories.
   let prefix: String
 

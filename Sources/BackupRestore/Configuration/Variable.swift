@@ -1,8 +1,8 @@
 /// An environment variable the toolkit reads. `table` is the list behind `--help` and the README.
-public struct Variable: Sendable {
-  public let name: String
-  public let standard: String
-  public let meaning: String
+struct Variable: Sendable {
+  let name: String
+  let standard: String
+  let meaning: String
   let secret: Bool
 
   init(_ name: String, _ standard: String = "", _ meaning: String, secret: Bool = false) {
@@ -12,7 +12,7 @@ public struct Variable: Sendable {
     self.secret = secret
   }
 
-  public static let table: [Variable] = [
+  static let table: [Variable] = [
     Variable("RESTIC_REPOSITORY", "required", "base of the repositories files, pg-database and sets"),
     Variable("RESTIC_PASSWORD", "required", "password of the repositories", secret: true),
     Variable("RESTIC_NEW_PASSWORD", "", "the next password, for rotation", secret: true),
@@ -57,7 +57,7 @@ public struct Variable: Sendable {
   ]
 
   /// The table as `--help` shows it, one line a variable.
-  public static var help: String {
+  static var help: String {
     table.map { variable in
       let name = variable.name + String(repeating: " ", count: 31 - variable.name.count)
       return "  " + name + variable.meaning + (variable.standard.isEmpty ? "" : " (\(variable.standard))")

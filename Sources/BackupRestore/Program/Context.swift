@@ -169,7 +169,10 @@ public struct Context: Sendable {
     }
     let text = String(decoding: outcome.document, as: UTF8.self)
     let version = Version.numbers(text)
-    if !outcome.ending.succeeded || version.lexicographicallyPrecedes(oldestRestic) || version.count < 2 {
+    if !outcome.ending.succeeded {
+      throw Failure(.refused, "restic version failed (\(outcome.ending.text))", hint: outcome.ending.hint(hint))
+    }
+    if version.lexicographicallyPrecedes(oldestRestic) || version.count < 2 {
       throw Failure(.refused, "restic is too old: \(printable(text.trimming(" \n")))", hint: hint)
     }
     return version.map(String.init).joined(separator: ".")

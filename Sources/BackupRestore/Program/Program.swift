@@ -6,6 +6,7 @@ import Synchronization
 
 /// What all three executables do around their steps: signals, configuration, errors, exit code.
 public enum Program {
+  /// Of this toolkit, as `--version` and every record say it.
   public static let version = "0.1.0"
 
   /// init, backup or restore.
@@ -23,6 +24,7 @@ public enum Program {
     return bytes.dropLast().split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
   }()
 
+  /// What each `--help` ends with: the variables and the exit codes.
   public static let help = """
     CONFIGURATION (environment; each NAME also as NAME_FILE)
     \(Variable.help)

@@ -5,6 +5,7 @@ import Glibc
 /// `sleep infinity` as PID 1 ignores SIGTERM and collects zombies, and when it is killed every run in the pod dies with it
 /// (measured). This ends at once when idle; where a run is on its way it passes SIGTERM on and waits for it.
 public enum Waiting {
+  /// Returns when SIGTERM or SIGINT came and every other run in this pod has ended.
   public static func run() async {
     Screen.bootstrap(.text)
     // The kernel collects orphans by itself where SIGCHLD is ignored; nothing is started here.

@@ -16,6 +16,7 @@ public enum ExitStatus: Int32, CaseIterable, Sendable {
   case interrupted = 130
   case terminated = 143
 
+  /// One line, as all three tables have it.
   public var meaning: String {
     switch self {
     case .done: "done"

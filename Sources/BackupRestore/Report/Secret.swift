@@ -4,16 +4,16 @@ import Synchronization
 ///
 /// `reveal()` is the one way out, for a child's environment or libpq. Each secret made is also remembered, so that
 /// `Secret.mask` can hide it in text that children print.
-public struct Secret: Sendable, Equatable {
+struct Secret: Sendable, Equatable {
   private let value: String
 
   /// `masked` false: not shown either, but not looked for in other texts, because most of it is no secret (a URL).
-  public init(_ value: String, masked: Bool = true) {
+  init(_ value: String, masked: Bool = true) {
     self.value = value
     if masked { Self.known.withLock { _ = $0.insert(value) } }
   }
 
-  public func reveal() -> String { value }
+  func reveal() -> String { value }
 
   /// Texts shorter than this are not masked: replacing every "app" would make a message unreadable.
   static let shortestMasked = 4
@@ -21,14 +21,14 @@ public struct Secret: Sendable, Equatable {
   private static let known = Mutex<Set<String>>([])
 
   /// The text with every secret of this process replaced by `***`, longest first, so that none survives in part.
-  public static func mask(_ text: String) -> String {
+  static func mask(_ text: String) -> String {
     let secrets = known.withLock { $0 }.filter { $0.count >= shortestMasked }
     return secrets.sorted { $0.count > $1.count }.reduce(text) { $0.replacing($1, with: "***") }
   }
 }
 
 extension Secret: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
-  public var description: String { "***" }
-  public var debugDescription: String { "***" }
-  public var customMirror: Mirror { Mirror(self, children: []) }
+  var description: String { "***" }
+  var debugDescription: String { "***" }
+  var customMirror: Mirror { Mirror(self, children: []) }
 }

@@ -2,6 +2,7 @@ import FoundationEssentials
 
 /// `--list` and `--status`: what repositories, database names and volume prove. They change nothing.
 extension Restore {
+  /// The sets, the old-style snapshots, and what has no record.
   public func list() async throws -> ExitStatus {
     let (catalog, _, old) = try await context.restorable()
     if catalog.entries.isEmpty, old.items.isEmpty, !context.settings.prefix.isEmpty {
@@ -45,6 +46,7 @@ extension Restore {
     date.map { Format.duration(now.timeIntervalSince($0)) } ?? ""
   }
 
+  /// What is in progress, unfinished, kept, scaled down.
   public func status() async throws -> ExitStatus {
     let (catalog, _, old) = try await context.restorable()
     var lines: [String] = []

@@ -1,18 +1,31 @@
 import FoundationEssentials
 
 /// `restore`: staging, verification, swap. Nothing live changes until its replacement is complete and verified.
+///
+/// Every run returns 0, or 4 where something wants to be looked at. It throws `Failure` with the exit code and every problem found;
+/// what the database server says, `DatabaseError` and `ConnectionError`; and `CancellationError` after a signal, with what it had
+/// staged removed.
 public struct Restore: Sendable {
+  /// What the command line chooses; each as its flag's help says.
   public struct Options: Sendable {
     /// A set's beginning, or old-style snapshots.
     public var names: [String] = []
+    /// The newest set at or before this time; not together with `names`.
     public var at: Date?
+    /// Nil: files and databases.
     public var only: Only?
+    /// Checks and announces, changes nothing.
     public var dryRun = false
+    /// Files where they are, after a set of what is live was saved: for volumes without room for two copies.
     public var inPlace = false
+    /// Swaps although what is staged is not what its evidence says.
     public var acceptDifferences = false
+    /// Logical replication slots of the databases that are replaced are dropped after the swap.
     public var dropSlots = false
+    /// Stages, verifies and throws away.
     public var drill = false
 
+    /// The newest set, files and databases.
     public init() {}
 
     /// `latest` alone says no more than nothing: the newest set, old-style snapshots where there is none.
@@ -23,6 +36,7 @@ public struct Restore: Sendable {
   let context: Context
   let options: Options
 
+  /// Nothing happens yet.
   public init(_ context: Context, _ options: Options = Options()) {
     self.context = context
     self.options = options
@@ -33,6 +47,10 @@ public struct Restore: Sendable {
   var database: DatabaseSettings? { options.drill ? configuration.drill ?? configuration.database : configuration.database }
   var isElsewhere: Bool { options.drill && configuration.drill != nil }
 
+  /// A restore, its dry run or a drill.
+  ///
+  /// - Throws: `Failure` 22 before anything was changed, 21 where the copy is not what its evidence says, 23 for the repository, 11 where
+  ///   another run is at work.
   public func run() async throws -> ExitStatus {
     let begin = ContinuousClock().now
     let ready = try await preflight()

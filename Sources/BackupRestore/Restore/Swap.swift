@@ -59,6 +59,9 @@ extension Restore {
   // MARK: --rollback and --discard-previous
 
   /// A swap too: what it replaces is kept as well, under the rollback's own id.
+  ///
+  /// - Parameter beginning: of the id of what is taken back; nil: the newest that is kept.
+  /// - Throws: `Failure` 22 where what was replaced together is not there together, or something stands in the way of the swap.
   public func rollback(_ beginning: String?) async throws -> ExitStatus {
     let commit = try await context.hold()
     let quiesce = try context.quiesce()
@@ -126,6 +129,8 @@ extension Restore {
   }
 
   /// `--resume-application`: for one that a killed run left scaled down.
+  ///
+  /// - Throws: `Failure` 22 without QUIESCE_DEPLOYMENTS.
   public func resumeApplication() async throws -> ExitStatus {
     guard let quiesce = try context.quiesce() else {
       throw Failure(
@@ -140,6 +145,10 @@ extension Restore {
     return isResumed ? .done : .attention
   }
 
+  /// Removes for good what a restore or rollback replaced.
+  ///
+  /// - Parameter beginning: of its id; nil where one alone is kept. In full, it takes away also what is not whole any more.
+  /// - Throws: `Failure` 22 where none or several are meant.
   public func discardPrevious(_ beginning: String?) async throws -> ExitStatus {
     let commit = try await context.hold()
     try await commit.finishInterrupted(undoing: true)
