@@ -28,7 +28,8 @@ import Testing
       let after = try await broken.live()
       // Stopped just after the commit it is 143 too.
       let isDone = program == "restore" && ended.code == 0
-      #expect(isDone ? after == "first first" : after == "second second" || program == "restore", "\(fault): \(after)")
+      let mayBe = isDone ? ["first first"] : program == "restore" ? ["first first", "second second"] : ["second second"]
+      #expect(mayBe.contains(after), "\(fault): \(after)")
       for name in ["files", "pg-database", "sets"] {
         #expect(try await broken.site.restic(name, ["list", "locks", "--no-lock"]).output == "", "\(fault): \(name)")
       }

@@ -46,7 +46,7 @@ import Testing
     let stepped = try await site.run("restore", ["--drill"])
     #expect(stepped.output.contains("set \(sets[0]) is proven"))
     #expect(stepped.errors.contains("set \(sets[1]) is newer and doubted"), "\(stepped.errors)")
-    #expect(try await site.run("restore", ["--drill", sets[1], "--only", "files"]).output.contains("set \(sets[1]) is proven"))
+    #expect(try await site.run("restore", ["--drill", sets[1]]).output.contains("set \(sets[1]) is proven"))
   }
 
   @Test func aDamagedSetIsNotProven() async throws {
@@ -90,11 +90,25 @@ import Testing
     #expect(try await site.run("restore", ["--drill", "--in-place"]).code == 64)
   }
 
+  /// Half a proof is not one of the set.
+  @Test(arguments: ["files", "database"]) func aDrillOfOnePartDoesNotProveTheSet(_ part: String) async throws {
+    let site = try await Self.site()
+    #expect(try await site.run("backup").code == 0)
+    let half = try await site.run("restore", ["--drill", "--only", part])
+    #expect(half.code == 0 && half.output.contains("\(part) of set") && half.output.contains("not proven by that"), "\(half)")
+    #expect(try await !site.restic("sets", ["snapshots", "--json"]).output.contains("kind=drill"))
+  }
+
   /// What a drill writes would fill the live server's disk, so it may have a server of its own; the live one is not even needed.
   @Test func aDrillOnAServerOfItsOwnLeavesNothingThere() async throws {
     let site = try await Site(cluster: try await Cluster.shared.value)
     let role = "drill_\(site.database)"
-    try await site.createDatabase("CREATE ROLE \(role) PASSWORD 'x'; CREATE TABLE t (id int); ALTER TABLE t OWNER TO \(role)")
+    // Its parent is named by nothing in the database.
+    try await site.createDatabase(
+      """
+      CREATE ROLE \(role) PASSWORD 'x'; CREATE ROLE \(role)_parent PASSWORD 'y'; GRANT \(role)_parent TO \(role);
+      CREATE TABLE t (id int); ALTER TABLE t OWNER TO \(role)
+      """)
     #expect(try await site.run("init").code == 0)
     #expect(try await site.run("backup").code == 0)
     let other = try await Cluster()

@@ -99,6 +99,12 @@ import Testing
     let refused = try await site.run("restore")
     #expect(refused.code == 22)
     #expect(refused.errors.contains("mount point"))
+    // Nor can it be removed, and what is on it is not the application's to lose.
+    try await site.script("echo other > a/other")
+    let inPlace = try await site.run("restore", ["--in-place"])
+    #expect(inPlace.code == 22 && inPlace.errors.contains("mount point") && !inPlace.errors.contains("--in-place"), "\(inPlace)")
+    #expect(throws: FileError.self) { try Tree.remove(.init(site.files + "/a")) }
+    #expect(try await Shell.script("cat a/other", in: site.files) == "other\n")
     #expect(try await site.run("restore", with: ["FILES_PATHS": "two"]).code == 0)
   }
 
@@ -203,6 +209,21 @@ import Testing
     #expect(partial.code == 3)
     #expect(partial.errors.contains("secret"))
     #expect(try await site.sets().count == 1)
+    // In place it would be lost: the set that is saved before does not hold it.
+    try await Shell.check("chown", ["4242:4242", site.files, site.files + "/readable"])
+    let arguments =
+      ["--reuid=4242", "--regid=4242", "--clear-groups", "--", "env"] + site.settings.map { "\($0.key)=\($0.value)" }
+      + ["FILES_ALLOW_UNREADABLE=true", "FILES_OWNER=4242:4242", Site.products + "/restore", "--in-place"]
+    let restored = try await Shell.run("setpriv", arguments, check: false)
+    #expect(
+      restored.code == 22 && restored.errors.contains("secret") && restored.errors.contains("nothing was replaced"), "\(restored)"
+    )
+    #expect(try await Shell.script("cat secret readable", in: site.files) == "2\n1\n")
+    // A volume that may not be opened at all.
+    try await Shell.check("chmod", ["700", site.files])
+    try await Shell.check("chown", ["0:0", site.files])
+    let closed = try await backup()
+    #expect(closed.code == 22 && closed.errors.contains("open \(site.files)") && closed.errors.contains("4242"), "\(closed)")
   }
 
   @Test func filesThatChangeOrDisappearWhileTheyAreReadDoNotFailTheBackup() async throws {

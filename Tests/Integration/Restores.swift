@@ -143,6 +143,20 @@ import Testing
   }
 
   /// The set that is saved first, in the middle of the restore, takes nothing away from it.
+  /// restic itself would wait for ever.
+  @Test func aRepositoryThatStandsStillInTheMiddleOfADumpIsGivenUp() async throws {
+    let site = try await Self.site()
+    try await Self.change(site, to: "live")
+    let path = try site.fake(
+      "restic",
+      "PATH=${PATH#*:}\ncase \" $* \" in *\" dump \"*.dump*) head -c 100000 /dev/zero; exec sleep 100;; esac\nexec restic \"$@\"")
+    let begin = ContinuousClock().now
+    let stuck = try await site.run("restore", with: ["PATH": path, "STALL_TIMEOUT": "3"])
+    #expect(stuck.code == 23 && stuck.errors.contains("STALL_TIMEOUT"), "\(stuck)")
+    #expect(begin.duration(to: .now) < .seconds(60))
+    #expect(try await Self.state(site) == "live live")
+  }
+
   @Test func inPlaceRestoresFilesAndDatabaseTogether() async throws {
     let site = try await Site(cluster: try await Cluster.shared.value)
     try await site.createDatabase("CREATE TABLE t AS SELECT generate_series(1, 10) AS id")

@@ -37,6 +37,12 @@ import Testing
     #expect(plan(days, removing: ["r1", "r2"], marks: accepted).sets == [.day(1), .day(2)])
   }
 
+  /// What a restore replaced is a state that nobody wanted.
+  @Test func whereWhatARestoreReplacedIsKeptTheSoundOneBeforeItIsToo() {
+    let replaced = Day(day: 3, tags: ["before=in-place"])
+    #expect(plan([Day(day: 1), Day(day: 2), replaced, Day(day: 4)], removing: ["r1", "r2"]).sets == [.day(1)])
+  }
+
   @Test(arguments: [1, 2, 3]) func theKeptSetNeverGoes(_ day: Int) {
     let plan = plan((1...3).map { Day(day: $0) }, removing: ["r1", "r2", "r3"], keeping: day)
     #expect(plan.sets == [1, 2, 3].filter { $0 != day }.map { .day($0) })

@@ -54,7 +54,7 @@ public struct Backup: Sendable {
     let isResumed: Bool
   }
 
-  /// Steps 4 and 5: the parts side by side, then the record. Anything missing: no record.
+  /// The parts side by side, then the record. Anything missing: no record.
   func saveSet(_ ready: Ready, before: String? = nil) async throws -> SavedSet {
     let begin = ContinuousClock().now
     let set = try await newID(after: ready.catalog)

@@ -18,6 +18,9 @@ final class Watch: Sendable {
   /// Progress.
   func touch() { state.withLock { $0 = State(moved: true) } }
 
+  /// Another child begins: what the one before stood still is not its own.
+  func begin() { state.withLock { $0.last = ContinuousClock().now } }
+
   /// A child says that it failed and tries again.
   func fail() { state.withLock { $0.trouble = $0.trouble ?? ContinuousClock().now } }
 

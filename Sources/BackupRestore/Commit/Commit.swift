@@ -28,15 +28,16 @@ struct Commit: Sendable {
         try journal.write(in: exchange.work)
       }
       let answering = journal.renames.isEmpty ? server : try await rename(journal, exchange)
-      if let exchange { try whole(journal, exchange) }
+      if let exchange { try whole(journal, exchange, now: true) }
       return Commit(directory: directory, server: answering)
     }.value
   }
 
+  /// - Parameter now: in the run that swaps, which is in the right pod.
   /// - Throws: `Failure` where the files cannot be exchanged now.
-  func whole(_ journal: Journal, _ exchange: Exchange) throws {
+  func whole(_ journal: Journal, _ exchange: Exchange, now: Bool = false) throws {
     do { try finish(journal, exchange) } catch let error as FileError {
-      let isElsewhere = [EROFS, EACCES, EPERM].contains(error.number)
+      let isElsewhere = !now && [EROFS, EACCES, EPERM].contains(error.number)
       throw Failure(
         isElsewhere ? .refused : .unexpected,
         "restore \(journal.id) is committed, but its files are not all in place yet: \(error)",
@@ -62,7 +63,7 @@ struct Commit: Sendable {
         }
       } catch let unknown {
         throw Failure(
-          .verificationFailed, "the swap's answer was lost (\(error)), and the server cannot be asked: \(unknown)",
+          .unexpected, "the swap's answer was lost (\(error)), and the server cannot be asked: \(unknown)",
           hint: "run restore --status when the server is back; the next restore finishes or undoes it")
       }
       if let exchange { try? Tree.remove(exchange.work.appending(Journal.name)) }

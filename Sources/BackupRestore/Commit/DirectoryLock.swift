@@ -5,9 +5,16 @@ import SystemPackage
 enum DirectoryLock {
   /// Holds it from now on: the descriptor is never closed.
   ///
-  /// - Throws: `Failure` 11 when another run holds it for longer than LOCK_WAIT.
+  /// - Throws: `Failure` 22 where it cannot be opened, 11 when another run holds it for longer than LOCK_WAIT.
   static func take(_ directory: String, waits: Waits) async throws {
-    let descriptor = try FileDescriptor.open(FilePath(directory), .readOnly, options: [.closeOnExec, .directory])
+    let descriptor: FileDescriptor
+    do {
+      descriptor = try FileDescriptor.open(FilePath(directory), .readOnly, options: [.closeOnExec, .directory])
+    } catch let error as Errno {
+      throw Failure(
+        .refused, "\(FileError("open", directory, error))",
+        hint: "run as its owner (this is user \(geteuid())), or as root with the capability DAC_OVERRIDE")
+    }
     let deadline = ContinuousClock().now + waits.lock
     var told = false
     while flock(descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {

@@ -127,4 +127,9 @@ extension Commit {
     guard try FileStatus.existing(work) != nil else { return [] }
     return try Tree.entries(work).compactMap { SetID($0.string) }.sorted()
   }
+
+  /// Those that got no further than their staging or the middle of their swap.
+  func unfinished() throws -> [SetID] {
+    try restores().filter { ![.done, .discarding].contains(try journal($0)?.phase) }
+  }
 }

@@ -3,31 +3,29 @@ struct Variable: Sendable {
   let name: String
   let standard: String
   let meaning: String
-  let secret: Bool
 
-  init(_ name: String, _ standard: String = "", _ meaning: String, secret: Bool = false) {
+  init(_ name: String, _ standard: String = "", _ meaning: String) {
     self.name = name
     self.standard = standard
     self.meaning = meaning
-    self.secret = secret
   }
 
   static let table: [Variable] = [
     Variable("RESTIC_REPOSITORY", "required", "base of the repositories files, pg-database and sets"),
-    Variable("RESTIC_PASSWORD", "required", "password of the repositories", secret: true),
-    Variable("RESTIC_NEW_PASSWORD", "", "the next password, for rotation", secret: true),
+    Variable("RESTIC_PASSWORD", "required", "password of the repositories"),
+    Variable("RESTIC_NEW_PASSWORD", "", "the next password, for rotation"),
     Variable("RESTIC_HOST", "backup-restore", "host name that snapshots carry, whatever the pod is called"),
     Variable("CERTIFICATE_FILE", "", "CA certificate of the repository server (PEM); empty means none"),
     Variable("COPY_RESTIC_REPOSITORY", "", "base of the second repository"),
-    Variable("COPY_RESTIC_PASSWORD", "", "password of the second repository", secret: true),
-    Variable("COPY_RESTIC_NEW_PASSWORD", "", "its next password, for rotation", secret: true),
+    Variable("COPY_RESTIC_PASSWORD", "", "password of the second repository"),
+    Variable("COPY_RESTIC_NEW_PASSWORD", "", "its next password, for rotation"),
     Variable("FILES_DIRECTORY", "/var/jira", "directory whose files are saved"),
     Variable("FILES_PATHS", "all", "entries below FILES_DIRECTORY, comma-separated"),
     Variable("FILES_OWNER", "as saved", "uid:gid given to restored files"),
     Variable("FILES_ALLOW_UNREADABLE", "false", "true: unreadable files are named and left out, exit code 3"),
     Variable("POSTGRES_DB", "", "database to save; several comma-separated; absent: no database"),
     Variable("POSTGRES_USER", "", "role to connect as"),
-    Variable("POSTGRES_PASSWORD", "", "its password", secret: true),
+    Variable("POSTGRES_PASSWORD", "", "its password"),
     Variable("POSTGRES_HOST", "", "host:port, host or socket directory of the server"),
     Variable("POSTGRES_SERVICE", "", "host name of the server, where POSTGRES_HOST is not set"),
     Variable("POSTGRES_PORT", "5432", "its port, where POSTGRES_HOST names none"),
@@ -36,7 +34,7 @@ struct Variable: Sendable {
     Variable("DRILL_POSTGRES_HOST", "", "host:port of another server for drills; absent: the one that is backed up"),
     Variable("DRILL_POSTGRES_PORT", "5432", "its port, where DRILL_POSTGRES_HOST names none"),
     Variable("DRILL_POSTGRES_USER", "", "role to connect to it as"),
-    Variable("DRILL_POSTGRES_PASSWORD", "", "its password", secret: true),
+    Variable("DRILL_POSTGRES_PASSWORD", "", "its password"),
     Variable("DRILL_POSTGRES_MAINTENANCE_DB", "postgres", "its database for locks"),
     Variable("DRILL_POSTGRES_FREE_BYTES", "", "its free space in bytes; a drill that needs more is refused"),
     Variable("TMPDIR_BYTES", "", "room in TMPDIR in bytes, where its volume is limited to less than its file system has free"),
@@ -49,11 +47,11 @@ struct Variable: Sendable {
     Variable("QUIESCE_TIMEOUT", "300", "seconds until their pods must have ended"),
     Variable("CHECK_DAYS", "28", "backup --check, run every day, reads everything within this many days"),
     Variable("LOCK_WAIT", "600", "seconds to wait for a lock that another run or session holds"),
-    Variable("CONNECT_TIMEOUT", "120", "seconds until a repository or database must have answered"),
+    Variable("CONNECT_TIMEOUT", "120", "seconds until a repository must have answered; a database 30 at most"),
     Variable("STALL_TIMEOUT", "1800", "seconds a transfer may stand still before it is stopped"),
     Variable("LOG_FORMAT", "text", "text or json"),
     Variable("METRICS_PUSHGATEWAY_URL", "", "Prometheus Pushgateway to push the run's numbers to"),
-    Variable("PING_URL", "", "URL told of start and exit code, as healthchecks.io takes it", secret: true),
+    Variable("PING_URL", "", "URL told of start and exit code, as healthchecks.io takes it"),
   ]
 
   /// The table as `--help` shows it, one line a variable.

@@ -72,10 +72,11 @@ enum Tree {
     if path.withPlatformString({ mkdir($0, 0o700) }) != 0, errno != EEXIST { throw FileError("mkdir", path.string) }
   }
 
-  /// Removes a tree of any depth; nothing there is fine.
+  /// Removes a tree of any depth; nothing there is fine. What is mounted in it is not entered: its content is not the tree's.
   static func remove(_ path: FilePath) throws {
     guard let status = try FileStatus.existing(path) else { return }
     if status.isDirectory {
+      if path.withPlatformString({ linux_is_mount_point($0) }) == 1 { throw FileError("rmdir", path.string, .resourceBusy) }
       // Our own staging may hold directories without the write bit.
       _ = path.withPlatformString { chmod($0, 0o700) }
       for name in try entries(path) { try remove(path.appending(name)) }

@@ -201,16 +201,3 @@ enum SQL {
   static func identifier(_ name: String) -> String { "\"" + name.prefixing("\"", with: "\"") + "\"" }
   static func literal(_ text: String) -> String { "'" + text.prefixing("'", with: "'") + "'" }
 }
-
-extension String {
-  /// Puts `prefix` before each scalar of `special`. Scalars, not characters: a quote followed by a combining mark is one
-  /// character to Swift and not equal to the quote, but to PostgreSQL and restic it is a quote (measured).
-  func prefixing(_ special: String, with prefix: Unicode.Scalar) -> String {
-    var result = String.UnicodeScalarView()
-    for scalar in unicodeScalars {
-      if special.unicodeScalars.contains(scalar) { result.append(prefix) }
-      result.append(scalar)
-    }
-    return String(result)
-  }
-}

@@ -24,13 +24,14 @@ struct RoleReader: Sendable {
     return rows.map { RoleUse(name: $0[0]!, owns: $0[1] == "t", granted: $0[2] == "t") }
   }
 
-  /// `roles.sql`: each role created where it is missing, with its settings, comment and memberships; one that exists is
-  /// left as it is. Also returns whether password hashes could be read.
+  /// `roles.sql`: each role created where it is missing, with its settings and comment; then memberships that are missing, of roles
+  /// that exist too. Also returns whether password hashes could be read.
   func script(for names: [String]) async throws -> (sql: String, passwords: Bool) {
     let passwords = try await connection.isTrue(
       "SELECT pg_catalog.has_column_privilege('pg_catalog.pg_authid', 'rolpassword', 'SELECT')")
     let wanted = try await withParents(names)
-    var sql = "-- Roles the databases of this set refer to. Safe to run again: roles that exist are left as they are.\n"
+    var sql =
+      "-- Roles the databases of this set refer to. Safe to run again: roles that exist are left as they are, but for memberships they lack.\n"
     for name in wanted { sql += try await create(name, passwords: passwords) }
     for name in wanted { sql += try await memberships(name, among: wanted) }
     return (sql, passwords)

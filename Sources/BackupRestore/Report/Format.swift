@@ -115,3 +115,16 @@ func percentDecoded(_ text: some StringProtocol) -> [UInt8]? {
   }
   return bytes
 }
+
+extension String {
+  /// Puts `prefix` before each scalar of `special`. Scalars, not characters: a quote followed by a combining mark is one
+  /// character to Swift and not equal to the quote, but to PostgreSQL and restic it is a quote (measured).
+  func prefixing(_ special: String, with prefix: Unicode.Scalar) -> String {
+    var result = String.UnicodeScalarView()
+    for scalar in unicodeScalars {
+      if special.unicodeScalars.contains(scalar) { result.append(prefix) }
+      result.append(scalar)
+    }
+    return String(result)
+  }
+}

@@ -54,7 +54,7 @@ struct Repository: Sendable {
   /// Saves and returns the snapshot's id and sizes.
   func backup(
     _ arguments: [String], tags: [String], directory: String? = nil, extra: [String: String] = [:], part: String,
-    expected: Int? = nil, tolerateUnreadable: Bool = false
+    tolerateUnreadable: Bool = false
   ) async throws -> Saved {
     let watch = watch()
     let meter = Meter(part, watch: watch)
@@ -66,7 +66,7 @@ struct Repository: Sendable {
       output: .lines { line in
         guard let message = ResticMessage(line: line) else { return }
         switch message.message_type {
-        case "status": meter.update(done: message.bytes_done ?? 0, total: message.total_bytes ?? expected)
+        case "status": meter.update(done: message.bytes_done ?? 0, total: message.total_bytes)
         case "summary": summary.withLock { $0 = message }
         default: break
         }
@@ -183,6 +183,7 @@ struct Repository: Sendable {
   ) async throws -> (Result, Outcome.Stop?) {
     var command = command
     command.environment.merge(extra) { $1 }
+    watch?.begin()
     let heard = ResticErrors(watch: watch)
     let outcome = try await Runner.run(
       command, input: input, output: output, deadline: deadline, watch: watch, errors: heard.take)

@@ -47,7 +47,6 @@ struct Snapshot: Decodable, Equatable, Sendable {
 struct ResticMessage: Decodable, Sendable {
   let message_type: String?
   // status
-  let percent_done: Double?
   let total_bytes: Int?
   let bytes_done: Int?
   let bytes_restored: Int?
@@ -55,7 +54,6 @@ struct ResticMessage: Decodable, Sendable {
   let snapshot_id: String?
   let data_added_packed: Int?
   let total_bytes_processed: Int?
-  let total_files_processed: Int?
   // error
   let error: Message?
   let item: String?

@@ -2,11 +2,13 @@ import Glibc
 import SystemPackage
 
 extension Repository {
-  /// A file of a snapshot into a descriptor, which is closed.
-  func dump(_ path: String, of snapshot: String, into descriptor: FileDescriptor, locked: Bool = true) async throws {
+  /// A file of a snapshot into a descriptor, which is closed. Who can tell how far it is touches `watch`: restic does not.
+  func dump(
+    _ path: String, of snapshot: String, into descriptor: FileDescriptor, locked: Bool = true, watch: Watch? = nil
+  ) async throws {
     // A descriptor can be written once, so restic itself waits for the lock.
     let retry = locked && readOnly == nil ? ["--retry-lock", "\(waits.lock.components.seconds)s"] : ["--no-lock"]
-    _ = try await run(["dump"] + retry + [snapshot, path], output: .descriptor(descriptor))
+    _ = try await run(["dump"] + retry + [snapshot, path], output: .descriptor(descriptor), watch: watch)
   }
 
   /// The last bytes of a file of a snapshot, read to its end: restic into tail, child to child.

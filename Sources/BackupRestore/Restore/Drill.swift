@@ -20,14 +20,16 @@ extension Restore {
     try await throwAway(ready)
     await dropRoles(ready.server)
     let set = ready.plan.source.record.id
+    let how = "restored\(ready.readsBack ? " or read back" : ""), verified and thrown away in \(begin.elapsed)"
+    if let only = ready.plan.source.only {
+      output(summary(staged, ready) + "\n\(only.rawValue) of set \(set): \(how); the set as a whole is not proven by that")
+      return .done
+    }
     struct Proof: Encodable { let set: SetID, proven: String }
     let proof = try JSONEncoder().encode(Proof(set: set, proven: Format.time(Date())))
     try await context.sets.write(["drill.json": Array(proof)], tags: ["kind=drill", "set=\(set)"])
     context.numbers.change { $0.lastDrill = Date() }
-    output(
-      summary(staged, ready)
-        + "\nset \(set) is proven: restored\(ready.readsBack ? " or read back" : ""), verified and thrown away in \(begin.elapsed)"
-    )
+    output(summary(staged, ready) + "\nset \(set) is proven: \(how)")
     return .done
   }
 
@@ -40,11 +42,19 @@ extension Restore {
   /// On a server of its own a drill makes the roles that the set names, and takes them away again: they may come with password
   /// hashes. The comment tells them from others after a drill that was killed.
   private func makeRoles(_ ready: Ready) async throws {
-    guard let server = ready.server, isElsewhere, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty else { return }
-    let check = DatabasePreflight(server: server, plan: ready.plan, live: [], options: options)
-    let marks = try await check.missing().map { "COMMENT ON ROLE \(SQL.identifier($0.name)) IS \(SQL.literal(Self.mark))" }
-    // One query is one transaction: no role without its mark.
-    try await server.session.execute(([ready.plan.source.roles] + marks).joined(separator: ";\n"))
+    guard let server = ready.server, isElsewhere, try await needsRoles(ready) else { return }
+    // The roles' own parents are made, too. One transaction: no role without its mark.
+    let present = try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! }
+    do {
+      try await server.session.execute("BEGIN; " + ready.plan.source.roles)
+      for row in try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles") where !present.contains(row[0]!) {
+        try await server.session.execute("COMMENT ON ROLE \(SQL.identifier(row[0]!)) IS \(SQL.literal(Self.mark))")
+      }
+      try await server.session.execute("COMMIT")
+    } catch {
+      try? await server.session.execute("ROLLBACK")
+      throw error
+    }
   }
 
   private static let mark = "made by a drill of backup-restore"

@@ -51,8 +51,8 @@ extension Restore {
         problems.append(
           Problem("the files need \(entries) inodes, and \(directory) has \(inodes) free", hint: "make room, or use --in-place"))
       }
-      if !options.drill { problems += try mountProblems(directory, paths) }
     }
+    if !options.drill { problems += try mountProblems(directory, paths) }
     return problems + ownerProblems(files, directory)
   }
 
@@ -96,7 +96,7 @@ extension Restore {
     return problems
   }
 
-  /// A mount point cannot be exchanged (EBUSY, measured): better said now than after staging.
+  /// A mount point can neither be exchanged nor removed (EBUSY, measured): better said now than after staging, or with its content gone.
   private func mountProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
     let mounts = try String(decoding: Data(contentsOf: URL(filePath: "/proc/self/mountinfo")), as: UTF8.self)
       .split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(4).first.map { MountInfo.unescaped(String($0)) } }
@@ -109,8 +109,8 @@ extension Restore {
     }
     return Set(moved.map(\.string) + listed).sorted().map {
       Problem(
-        "\(printable($0)) is a mount point inside what is restored, and cannot be exchanged",
-        hint: "name what to restore in FILES_PATHS without it, or use --in-place")
+        "\(printable($0)) is a mount point inside what is restored, and cannot be replaced",
+        hint: "name what to restore in FILES_PATHS without it, or unmount it")
     }
   }
 

@@ -180,15 +180,3 @@ extension Restore {
     return (targets, problems)
   }
 }
-
-extension Commit {
-  /// Restores that got no further than their staging or the middle of their swap.
-  func unfinished() throws -> [SetID] {
-    guard let directory else { return [] }
-    let work = FilePath(directory).appending(Tree.workDirectory)
-    guard try FileStatus.existing(work) != nil else { return [] }
-    return try Tree.entries(work).compactMap { SetID($0.string) }.filter { id in
-      ![.done, .discarding].contains(try Journal.read(in: work.appending(id.text))?.phase)
-    }.sorted()
-  }
-}

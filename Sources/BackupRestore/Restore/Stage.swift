@@ -16,7 +16,7 @@ extension Restore {
       case files(FilesEvidence, [String])
       case database(Target, DatabaseEvidence, [String])
     }
-    if let server = ready.server, !options.drill, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty {
+    if let server = ready.server, !options.drill, try await needsRoles(ready) {
       try await server.session.execute(ready.plan.source.roles)
     }
     let staged = try await withThrowingTaskGroup(of: Part.self) { group in
@@ -48,6 +48,14 @@ extension Restore {
     guard let files = ready.plan.files, options.inPlace else { return staged }
     try decide(staged, ready)
     return try await overwrite(files, ready, staged, safety: safety)
+  }
+
+  /// Whether roles that are missing are to be made. Where none is, what the operator has changed since, memberships too, is left alone.
+  func needsRoles(_ ready: Ready) async throws -> Bool {
+    guard let server = ready.server, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty else { return false }
+    let check = DatabasePreflight(server: server, plan: ready.plan, live: [], options: options)
+    if ready.plan.source.isOldStyle { return true }
+    return try await !check.missing().isEmpty
   }
 
   /// A difference ends the restore with the things named; the operator may accept it.

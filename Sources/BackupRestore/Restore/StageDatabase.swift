@@ -83,7 +83,9 @@ extension Restore {
     if free > need {
       let file = try FileDescriptor.open(
         spool, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
-      try await repository.dump(target.part.archive, of: target.part.snapshot, into: file)
+      try await spooling(to: spool) {
+        try await repository.dump(target.part.archive, of: target.part.snapshot, into: file, watch: $0)
+      }
       try await restore.run(restore.command(staging: target.staging, archive: spool.string, jobs: Self.jobs), input: .none)
       try Tree.remove(spool)
     } else {
@@ -93,6 +95,23 @@ extension Restore {
         try await restore.run(restore.command(staging: target.staging, archive: nil, jobs: 1), input: $0)
       }
     }
+  }
+
+  /// A repository that stands still in the middle is given up by STALL_TIMEOUT: the file that grows tells.
+  private func spooling(to file: FilePath, _ body: (Watch) async throws -> Void) async throws {
+    let watch = Watch(limit: configuration.waits.stall, patience: configuration.waits.connect)
+    let looking = Task {
+      var last = 0
+      while !Task.isCancelled {
+        if let size = try? file.status().size, size > last {
+          last = size
+          watch.touch()
+        }
+        try? await Task.sleep(for: .milliseconds(500))
+      }
+    }
+    defer { looking.cancel() }
+    try await body(watch)
   }
 
   static var jobs: Int { max(2, ProcessInfo.processInfo.activeProcessorCount) }

@@ -196,8 +196,9 @@ struct Catalog: Sendable {
     var plan = Forgettable()
     let own = of(host)
     var removed = removed
-    // A doubted set must not stand for a month that has good ones: where restic keeps one, the sound one before it stays too.
-    for (index, entry) in own.enumerated() where entry.doubted && entry.record.map({ !removed.contains($0.id) }) == true {
+    // A set that is doubted, damaged or what a restore replaced must not stand for a month that has good ones: where restic keeps one,
+    // the sound one before it stays too.
+    for (index, entry) in own.enumerated() where !entry.sound && entry.record.map({ !removed.contains($0.id) }) == true {
       if let record = own[..<index].last(where: \.trusted)?.record { removed.remove(record.id) }
     }
     let records = own.filter { $0.record != nil }.map(\.id)
