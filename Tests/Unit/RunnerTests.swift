@@ -198,6 +198,15 @@ import Testing
   }
 
   /// Each ends only when all of them are there. Not by the clock: on a busy machine 16 times two seconds took 28.
+  /// A lock may be waited for longer than a transfer may stand still: each attempt begins anew.
+  @Test func whatOneChildStoodStillIsNotTheNextOnes() async throws {
+    let watch = Watch(limit: .seconds(1), patience: .seconds(60))
+    while watch.verdict == nil { try await Task.sleep(for: .milliseconds(20)) }
+    #expect(watch.verdict == .stalled)
+    watch.begin()
+    #expect(watch.verdict == nil)
+  }
+
   @Test func manyChildrenSideBySideDoNotBlockEachOther() async throws {
     let directory = try Temporary()
     let meet = """
