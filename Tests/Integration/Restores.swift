@@ -151,7 +151,7 @@ import Testing
       "restic",
       "PATH=${PATH#*:}\ncase \" $* \" in *\" dump \"*.dump*) head -c 100000 /dev/zero; exec sleep 100;; esac\nexec restic \"$@\"")
     let begin = ContinuousClock().now
-    let stuck = try await site.run("restore", with: ["PATH": path, "STALL_TIMEOUT": "3"])
+    let stuck = try await site.run("restore", with: ["PATH": path, "STALL_TIMEOUT": "3", "LOCK_WAIT": "1"])
     #expect(stuck.code == 23 && stuck.errors.contains("STALL_TIMEOUT"), "\(stuck)")
     #expect(begin.duration(to: .now) < .seconds(60))
     #expect(try await Self.state(site) == "live live")

@@ -99,7 +99,8 @@ extension Restore {
 
   /// A repository that stands still in the middle is given up by STALL_TIMEOUT: the file that grows tells.
   private func spooling(to file: FilePath, _ body: (Watch) async throws -> Void) async throws {
-    let watch = Watch(limit: configuration.waits.stall, patience: configuration.waits.connect)
+    // restic itself waits for a lock before it begins.
+    let watch = Watch(limit: configuration.waits.stall + configuration.waits.lock, patience: configuration.waits.connect)
     let looking = Task {
       var last = 0
       while !Task.isCancelled {
