@@ -29,7 +29,7 @@ extension OnKubernetesBeside {
       let pattern = /saved in (?:([0-9]+) min )?([0-9.]+) s; the application was down for (?:([0-9]+) min )?([0-9.]+) s/
       let said = try #require(night.message.firstMatch(of: pattern), "\(night)")
       let seconds = { (minutes: Substring?, rest: Substring) in 60 * (minutes.flatMap { Double($0) } ?? 0) + (Double(rest) ?? 0) }
-      #expect(seconds(said.1, said.2) > seconds(said.3, said.4) + 1, "\(night.message)")
+      #expect(seconds(said.1, said.2) > seconds(said.3, said.4) + 2, "\(night.message)")
       for line in ["scaling deployment front from 2 to 0", "to end, up to 300 s", "deployment gateway is scaled back to 1"] {
         #expect(night.log.contains(line), "\(night.log)")
       }

@@ -197,7 +197,6 @@ import Testing
     #expect(try pipe.readEnd.closeAfterReading() == "straight")
   }
 
-  /// Each ends only when all of them are there. Not by the clock: on a busy machine 16 times two seconds took 28.
   /// A lock may be waited for longer than a transfer may stand still: each attempt begins anew.
   @Test func whatOneChildStoodStillIsNotTheNextOnes() async throws {
     let watch = Watch(limit: .seconds(1), patience: .seconds(60))
@@ -207,6 +206,7 @@ import Testing
     #expect(watch.verdict == nil)
   }
 
+  /// Each ends only when all of them are there. Not by the clock: on a busy machine 16 times two seconds took 28.
   @Test func manyChildrenSideBySideDoNotBlockEachOther() async throws {
     let directory = try Temporary()
     let meet = """

@@ -53,9 +53,8 @@ extension Restore {
   /// Whether roles that are missing are to be made. Where none is, what the operator has changed since, memberships too, is left alone.
   func needsRoles(_ ready: Ready) async throws -> Bool {
     guard let server = ready.server, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty else { return false }
-    let check = DatabasePreflight(server: server, plan: ready.plan, live: [], options: options)
     if ready.plan.source.isOldStyle { return true }
-    return try await !check.missing().isEmpty
+    return try await !DatabasePreflight(server: server, plan: ready.plan, live: [], options: options).missing().isEmpty
   }
 
   /// A difference ends the restore with the things named; the operator may accept it.
