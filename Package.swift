@@ -9,14 +9,12 @@ let package = Package(
     .executable(name: "init", targets: ["init"]),
     .executable(name: "backup", targets: ["backup"]),
     .executable(name: "restore", targets: ["restore"]),
-    .library(name: "TestClock", type: .dynamic, targets: ["TestClock"]),
-    .library(name: "TestMoment", type: .dynamic, targets: ["TestMoment"]),
   ],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", exact: "1.0.2", traits: []),
   ],
   targets: [
     .systemLibrary(name: "CLibPQ", pkgConfig: "libpq", providers: [.apt(["libpq-dev"])]),
@@ -48,10 +46,8 @@ let package = Package(
         "BackupRestore", "Support", "init", "backup", "restore", .product(name: "SystemPackage", package: "swift-system"),
       ],
       path: "Tests/Integration", swiftSettings: strict),
-    .target(name: "TestClock", path: "Tests/Clock", swiftSettings: strict),
-    .target(name: "TestMoment", path: "Tests/Moment", swiftSettings: strict),
     .testTarget(
-      name: "Faults", dependencies: ["BackupRestore", "Support", "TestClock", "TestMoment", "init", "backup", "restore"],
+      name: "Faults", dependencies: ["BackupRestore", "Support", "init", "backup", "restore"],
       path: "Tests/Faults", swiftSettings: strict),
     .testTarget(
       name: "Image", dependencies: ["BackupRestore", "Support"], path: "Tests/Image", swiftSettings: strict),

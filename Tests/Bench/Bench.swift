@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Support
 
-@testable import BackupRestore
+import BackupRestore
 
 /// Figures beside the predecessor's sequence and beside the two pipelines that no backup can do without.
 @main struct Bench: AsyncParsableCommand {

@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Support
 
-@testable import BackupRestore
+import BackupRestore
 
 /// Who saves the same data with the same restic and PostgreSQL.
 protocol Contestant: Sendable {

@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Support
 
-@testable import BackupRestore
+import BackupRestore
 
 /// How much there is: rows of about 900 bytes with their indexes, files of 20 KiB, and large ones of 4 MiB.
 struct Amount {

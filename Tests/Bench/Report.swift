@@ -1,7 +1,7 @@
 import Foundation
 import Support
 
-@testable import BackupRestore
+import BackupRestore
 
 /// One line of a contest's table: medians, and the medians of each round's ratio.
 struct Line: Codable {

@@ -8,7 +8,7 @@ import Testing
 @Suite(.serialized) struct Meddling {
   /// Dies before its databases are renamed, or before the statement.
   static func interrupted(_ broken: Broken, before statement: String) async throws {
-    let run = try await broken.site.run("restore", with: Swaps.killed(before: statement))
+    let run = try await broken.site.run("restore", with: try Swaps.killed(before: statement))
     #expect(run.code == 137, "\(run)")
   }
 
@@ -39,7 +39,7 @@ import Testing
     let live = broken.site.database
     let set = try await broken.site.sets()[0]
     for call in 1..<40 {
-      let run = try await broken.site.run("restore", [set], with: Swaps.killed(at: call))
+      let run = try await broken.site.run("restore", [set], with: try Swaps.killed(at: call))
       #expect(run.code == 137, "\(run)")
       let word = try await Shell.script("cat word", in: broken.site.files).trimming("\n")
       if try await broken.site.sql("SELECT word FROM word") == "first", (word == "first") == exchanged { break }

@@ -60,8 +60,6 @@ import Testing
     }
   }
 
-  static let library = Site.products + "/libTestClock.so"
-
   /// Sets the clock of a backup, and the time restic gives to snapshots. Restores, PostgreSQL and the kernel keep theirs.
   static func clock(_ broken: Broken, _ time: time_t) async throws -> [String: String?] {
     let text = try await Shell.script("date -u -d @\(time) '+%Y-%m-%d %H:%M:%S'", in: "/").trimming("\n")
@@ -74,7 +72,7 @@ import Testing
       fi
       exec restic "$@"
       """)
-    return ["LD_PRELOAD": library, "TEST_CLOCK_AHEAD": String(time - Glibc.time(nil)), "PATH": path]
+    return ["LD_PRELOAD": try Preloaded.library("Clock"), "TEST_CLOCK_AHEAD": String(time - Glibc.time(nil)), "PATH": path]
   }
 
   /// Everything that is live, as a text: two states are the same when their texts are.

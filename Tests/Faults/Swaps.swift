@@ -6,10 +6,11 @@ import Testing
 
 /// kill -9 between the steps of a swap, and what people do to what it leaves.
 @Suite(.serialized) struct Swaps {
-  static let library = Site.products + "/libTestMoment.so"
-
-  static func killed(at call: Int) -> [String: String?] { ["LD_PRELOAD": library, "TEST_KILL_AT": String(call)] }
-  static func killed(before statement: String) -> [String: String?] { ["LD_PRELOAD": library, "TEST_KILL_BEFORE": statement] }
+  static func preloaded(_ moment: String, _ value: String) throws -> [String: String?] {
+    ["LD_PRELOAD": try Preloaded.library("Moment"), moment: value]
+  }
+  static func killed(at call: Int) throws -> [String: String?] { try preloaded("TEST_KILL_AT", String(call)) }
+  static func killed(before statement: String) throws -> [String: String?] { try preloaded("TEST_KILL_BEFORE", statement) }
 
   /// A site whose newest set is `first first` and whose live state is `second second`.
   static func site() async throws -> Broken {
@@ -25,7 +26,7 @@ import Testing
     var arguments = arguments
     var kills = 0
     for call in stride(from: rounds > 1 ? 1 : Int.random(in: 1...2), to: 200, by: rounds > 1 ? 1 : 2) {
-      let run = try await broken.site.run("restore", arguments, with: killed(at: call))
+      let run = try await broken.site.run("restore", arguments, with: try killed(at: call))
       if run.code == 0 { return kills }
       kills += 1
       #expect(run.code == 137, "call \(call): \(run)")
@@ -93,7 +94,7 @@ import Testing
   /// The answer never comes; what is true is asked through another session, which waits for the first one to end.
   @Test func aConnectionThatBreaksInTheSwapLosesNothingButTheAnswer() async throws {
     let broken = try await Self.site()
-    let cut: [String: String?] = ["LD_PRELOAD": Self.library, "TEST_CUT_AFTER": "RENAME TO"]
+    let cut = try Self.preloaded("TEST_CUT_AFTER", "RENAME TO")
     let restored = try await broken.succeed("restore", with: cut)
     #expect(restored.errors.contains("the connection broke during the swap, but the databases are swapped"), "\(restored)")
     #expect(restored.output.contains("back again: restore --rollback"), "\(restored)")
@@ -109,7 +110,7 @@ import Testing
     let broken = try await Self.site()
     try await broken.succeed("restore")
     for call in 1..<40 {
-      #expect(try await broken.site.run("restore", ["--rollback"], with: Swaps.killed(at: call)).code == 137)
+      #expect(try await broken.site.run("restore", ["--rollback"], with: try Swaps.killed(at: call)).code == 137)
       if try await broken.site.sql("SELECT word FROM word") == "second" { break }
     }
     let again = try await broken.succeed("restore", "--rollback")

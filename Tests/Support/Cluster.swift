@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Synchronization
 
-@testable import BackupRestore
+import BackupRestore
 
 /// A throwaway PostgreSQL server on loopback, run by an unprivileged user, bounded in time.
 public final class Cluster: Sendable {
@@ -131,7 +131,7 @@ public final class Cluster: Sendable {
         bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
       }
     }
-    guard bound else { throw FileError("bind", "127.0.0.1") }
+    guard bound else { throw Failure(.unexpected, "no free port on 127.0.0.1", hint: "look at ss -ltn") }
     return Int(address.sin_port.bigEndian)
   }
 }

@@ -2,7 +2,7 @@ import Foundation
 import Glibc
 import Testing
 
-@testable import BackupRestore
+import BackupRestore
 
 /// Runs real programs for tests, through the toolkit's own runner.
 public enum Shell {

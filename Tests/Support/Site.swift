@@ -1,7 +1,7 @@
 import Foundation
 import Glibc
 
-@testable import BackupRestore
+import BackupRestore
 
 /// A deployment under test: a repository, a directory of files, databases on a server, and the executables.
 public final class Site: Sendable {
@@ -43,7 +43,7 @@ public final class Site: Sendable {
 
   deinit { remove() }
 
-  public func remove() { try? Tree.remove(.init(root)) }
+  public func remove() { try? FileManager.default.removeItem(atPath: root) }
 
   /// Where `swift build` put the executables: beside the running test.
   public static let products: String = {
@@ -62,21 +62,27 @@ public final class Site: Sendable {
     return try await Shell.run(Self.products + "/" + program, arguments, environment: environment, check: false)
   }
 
-  /// What makes `restic init` see a slow machine: it measures how long a password's hash takes here, and makes it cost half a second
-  /// of processor time in each later call (0.5 s against 0.1 s, measured), which is most of what tests would do.
+  /// PATH with a restic whose `init` makes cheap keys where it can reach them. It sees a slow machine as well, because it measures how
+  /// long a password's hash takes here and makes each later call cost half a second of processor time.
   static let cheapKeys = Result {
     let bin = products + "/cheap-keys"
     try FileManager.default.createDirectory(atPath: bin, withIntermediateDirectories: true)
-    try """
-    #!/bin/bash
-    PATH=${PATH#*:}
-    case " $* " in *" init "*)
-      env -i PATH="$PATH" bash -c "while kill -STOP $$ && sleep 0.02 && kill -CONT $$; do sleep 0.005; done" <&- >&- 2>&- &
-    esac
-    exec restic "$@"
+    let script = """
+      #!/bin/bash
+      PATH=${PATH#*:}
+      case " $* " in *" init "*) ;; *) exec restic "$@" ;; esac
+      restic "$@" & restic=$!
+      trap 'kill $restic' INT TERM
+      while kill -STOP $restic && sleep 0.02 && kill -CONT $restic; do sleep 0.005; done >&- 2>&- &
+      wait $restic || exit
+      [ ! -d "$RESTIC_REPOSITORY/keys" ] || exec python3 '\(Preloaded.sources)/cheap-keys.py' "$RESTIC_REPOSITORY/keys"
 
-    """.write(toFile: bin + "/restic", atomically: true, encoding: .utf8)
-    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: bin + "/restic")
+      """
+    // Another process may be running what is there.
+    let new = bin + "/restic.\(getpid())"
+    try script.write(toFile: new, atomically: true, encoding: .utf8)
+    try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: new)
+    rename(new, bin + "/restic")
     return bin + ":"
   }
 

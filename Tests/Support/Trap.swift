@@ -1,6 +1,6 @@
 import Foundation
 
-@testable import BackupRestore
+import BackupRestore
 
 /// A program first on PATH that passes everything to the real one and, at the next call whose arguments match or one after that, kills the
 /// toolkit without warning: just before that call, or just after it has done its work. What is left is what a lost node leaves there.

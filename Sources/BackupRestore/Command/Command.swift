@@ -1,12 +1,12 @@
 /// A program to run: a value, so that tests compare it whole. `Runner` is what executes it.
-struct Command: Equatable, Sendable {
+package struct Command: Equatable, Sendable {
   let program: String
   var arguments: [String]
   /// Exactly what the child gets, nothing inherited. Holds secrets, so it is never printed.
   var environment: [String: String]
   var directory: String?
 
-  init(_ program: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil) {
+  package init(_ program: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil) {
     self.program = program
     self.arguments = arguments
     self.environment = environment
@@ -28,5 +28,5 @@ struct Command: Equatable, Sendable {
 }
 
 extension Command: CustomStringConvertible {
-  var description: String { ([program] + arguments).joined(separator: " ") }
+  package var description: String { ([program] + arguments).joined(separator: " ") }
 }

@@ -1,11 +1,11 @@
 import Synchronization
 
 /// A value that callbacks on other threads change.
-final class Locked<Value: Sendable>: Sendable {
+package final class Locked<Value: Sendable>: Sendable {
   private let mutex: Mutex<Value>
 
-  init(_ value: Value) { mutex = Mutex(value) }
+  package init(_ value: Value) { mutex = Mutex(value) }
 
-  var value: Value { mutex.withLock { $0 } }
-  func change(_ body: (inout Value) -> Void) { mutex.withLock { body(&$0) } }
+  package var value: Value { mutex.withLock { $0 } }
+  package func change(_ body: (inout Value) -> Void) { mutex.withLock { body(&$0) } }
 }

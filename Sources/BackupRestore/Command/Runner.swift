@@ -3,7 +3,7 @@ import Subprocess
 import SystemPackage
 
 /// How a child ended.
-enum Ending: Equatable, Sendable {
+package enum Ending: Equatable, Sendable {
   case exited(Int32)
   case signalled(Int32)
 
@@ -25,7 +25,7 @@ enum Ending: Equatable, Sendable {
 }
 
 /// Where a child's standard output goes.
-enum Output {
+package enum Output {
   /// Line by line to a function. The function is called on a thread of its own.
   case lines(@Sendable (String) -> Void)
   /// Into memory, at most `limit` bytes: only for documents that do not grow with the data.
@@ -41,14 +41,14 @@ enum Output {
 }
 
 /// What a child left behind.
-struct Outcome: Sendable {
-  let ending: Ending
+package struct Outcome: Sendable {
+  package let ending: Ending
   /// Standard output, where it was asked for as a document.
-  let document: [UInt8]
+  package let document: [UInt8]
   /// Why the runner stopped the child, where it did.
   let stopped: Stop?
 
-  enum Stop: Sendable { case deadline, stalled }
+  package enum Stop: Sendable { case deadline, stalled }
 }
 
 /// Runs children. The only file that imports Subprocess.
@@ -56,7 +56,7 @@ struct Outcome: Sendable {
 /// Cancelling the task sends the child SIGTERM and waits for it to end in order. Subprocess's own cancellation is kept
 /// out of the way by an unstructured task: it closes the pipes first, and restic then dies of SIGPIPE while it cleans
 /// up and leaves its lock behind (measured).
-enum Runner {
+package enum Runner {
   /// How long a child has between SIGTERM and SIGKILL.
   static let grace = Duration.seconds(8)
 
@@ -68,7 +68,7 @@ enum Runner {
   ///   - watch: stops the child when its verdict says so.
   ///   - errors: called with each line of standard error, as the child wrote it: what is shown of it goes through `Secret.mask`.
   /// - Throws: `CancellationError` after the child ended, when the task was cancelled; `Failure` when it cannot start.
-  static func run(
+  package static func run(
     _ command: Command, input: Input = .none, output: Output, deadline: Duration? = nil, watch: Watch? = nil,
     errors: @escaping @Sendable (String) -> Void
   ) async throws -> Outcome {
@@ -195,7 +195,7 @@ enum Runner {
 }
 
 /// What a child reads.
-enum Input: Sendable {
+package enum Input: Sendable {
   case none
   case bytes([UInt8])
   case descriptor(FileDescriptor)

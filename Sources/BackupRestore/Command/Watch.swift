@@ -2,7 +2,7 @@ import Synchronization
 
 /// Notices a transfer that stands still, and a repository that never answered. restic itself retries for 15 minutes, also on
 /// a read-only disk (measured); one that had answered may take that long.
-final class Watch: Sendable {
+package final class Watch: Sendable {
   private struct State {
     var last = ContinuousClock().now
     var moved = false

@@ -1,16 +1,16 @@
 /// Everything a run is told, made once from the environment. Every problem is reported in one error.
-struct Configuration: Sendable {
+package struct Configuration: Sendable {
   let repository: RepositorySettings
   let copy: RepositorySettings?
   /// Files and database are each optional; one of them is there.
   let files: FilesSettings?
-  let database: DatabaseSettings?
+  package let database: DatabaseSettings?
   /// Another server for drills, with the same names of databases.
   let drill: DatabaseSettings?
   /// Room in TMPDIR, where the operator knows it: Kubernetes evicts a pod that writes more than its volume's limit.
   let scratchBytes: Int?
   let retention: Retention
-  let waits: Waits
+  package let waits: Waits
   let quiesceDeployments: [String]
   let checkDays: Int
   let reporting: ReportingSettings
@@ -19,7 +19,7 @@ struct Configuration: Sendable {
   static let mostCheckDays = 256
 
   /// - Throws: `Failure` with status `configuration` and every problem found.
-  init(_ variables: [String: String]) throws {
+  package init(_ variables: [String: String]) throws {
     var environment = Environment(variables)
     let repository = RepositorySettings(&environment)
     copy = RepositorySettings(copyFrom: &environment)
@@ -100,7 +100,7 @@ struct Retention: Sendable, Equatable {
 }
 
 /// Nothing waits for ever: how long each kind of waiting may take.
-struct Waits: Sendable, Equatable {
+package struct Waits: Sendable, Equatable {
   let lock: Duration
   let connect: Duration
   let stall: Duration

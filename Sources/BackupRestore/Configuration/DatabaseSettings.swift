@@ -1,5 +1,5 @@
 /// How PostgreSQL is reached and which databases are saved.
-struct DatabaseSettings: Sendable, Equatable {
+package struct DatabaseSettings: Sendable, Equatable {
   let names: [String]
   let user: String
   let password: Secret?

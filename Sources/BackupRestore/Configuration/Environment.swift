@@ -138,7 +138,7 @@ struct Environment {
 }
 
 extension StringProtocol {
-  func trimming(_ characters: String) -> String {
+  package func trimming(_ characters: String) -> String {
     var rest = self[...]
     while let first = rest.first, characters.contains(first) { rest.removeFirst() }
     while let last = rest.last, characters.contains(last) { rest.removeLast() }

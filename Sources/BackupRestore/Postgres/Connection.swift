@@ -7,9 +7,9 @@ import Synchronization
 ///
 /// An actor on a queue of its own: libpq's calls block, and two blocked calls would exhaust Swift's pool on two cores.
 /// Cancelling the task that waits for a query cancels the query on the server.
-actor Connection {
+package actor Connection {
   private let executor = QueueExecutor()
-  nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+  package nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
   private let handle: Handle
   let database: String
@@ -27,7 +27,7 @@ actor Connection {
   /// Connects, within `waits.connect`, and pins what would change the text form of values.
   ///
   /// - Throws: `ConnectionError` when the server does not let us in.
-  init(_ settings: DatabaseSettings, database: String, waits: Waits) async throws {
+  package init(_ settings: DatabaseSettings, database: String, waits: Waits) async throws {
     self.database = database
     var options = [
       "host": settings.host, "port": String(settings.port), "dbname": database, "user": settings.user,
@@ -87,7 +87,7 @@ actor Connection {
     try await value(sql, parameters).flatMap { Int($0) } ?? 0
   }
 
-  nonisolated func isTrue(_ sql: String, _ parameters: [String?] = []) async throws -> Bool {
+  package nonisolated func isTrue(_ sql: String, _ parameters: [String?] = []) async throws -> Bool {
     try await value(sql, parameters) == "t"
   }
 
@@ -197,7 +197,7 @@ private func withStrings<T>(_ strings: [String?], _ body: (UnsafePointer<UnsafeP
 }
 
 /// Quoting for statements that take no parameters. `standard_conforming_strings` is on in every session.
-enum SQL {
-  static func identifier(_ name: String) -> String { "\"" + name.prefixing("\"", with: "\"") + "\"" }
-  static func literal(_ text: String) -> String { "'" + text.prefixing("'", with: "'") + "'" }
+package enum SQL {
+  package static func identifier(_ name: String) -> String { "\"" + name.prefixing("\"", with: "\"") + "\"" }
+  package static func literal(_ text: String) -> String { "'" + text.prefixing("'", with: "'") + "'" }
 }

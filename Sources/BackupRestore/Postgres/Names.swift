@@ -1,5 +1,5 @@
 /// The names of a restore's databases. Derived, never stored; the journal keeps their OIDs.
-enum DatabaseName {
+package enum DatabaseName {
   /// PostgreSQL cuts names after 63 bytes.
   static let longest = 63
 
@@ -22,7 +22,7 @@ enum DatabaseName {
   }
 
   /// The restore a database belongs to, where it is one of ours.
-  static func parse(_ name: String, live: String) -> (id: SetID, isStaging: Bool)? {
+  package static func parse(_ name: String, live: String) -> (id: SetID, isStaging: Bool)? {
     for (prefix, isStaging) in [(stem(live) + ".staging.", true), (stem(live) + ".previous.", false)] {
       if name.hasPrefix(prefix), let id = SetID(String(name.dropFirst(prefix.count))) { return (id, isStaging) }
     }

@@ -1,5 +1,5 @@
 /// One thing that is wrong: a lowercase fact, and what to do next.
-struct Problem: Equatable, Sendable {
+package struct Problem: Equatable, Sendable {
   let fact: String
   let hint: String
 
@@ -10,7 +10,7 @@ struct Problem: Equatable, Sendable {
 }
 
 /// Why a run ends, with the exit code it ends with. Holds every problem found, not only the first.
-struct Failure: Error, Equatable, Sendable {
+package struct Failure: Error, Equatable, Sendable {
   let status: ExitStatus
   let problems: [Problem]
   /// Packs of a repository that could not be read, where that is the reason.
@@ -21,7 +21,7 @@ struct Failure: Error, Equatable, Sendable {
     self.problems = problems
   }
 
-  init(_ status: ExitStatus, _ fact: String, hint: String) {
+  package init(_ status: ExitStatus, _ fact: String, hint: String) {
     self.init(status, [Problem(fact, hint: hint)])
   }
 
@@ -32,7 +32,7 @@ struct Failure: Error, Equatable, Sendable {
 }
 
 extension Failure: CustomStringConvertible {
-  var description: String {
+  package var description: String {
     problems.map { "\($0.fact)\n  hint: \($0.hint)" }.joined(separator: "\n")
   }
 }

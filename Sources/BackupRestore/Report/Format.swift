@@ -1,9 +1,9 @@
 import FoundationEssentials
 
 /// Numbers and times as people read them.
-enum Format {
+package enum Format {
   /// 1536 → `1.5 KiB`.
-  static func bytes(_ count: Int) -> String {
+  package static func bytes(_ count: Int) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"]
     var value = Double(count)
     var unit = 0
@@ -15,7 +15,7 @@ enum Format {
   }
 
   /// 1234567 → `1,234,567`.
-  static func count(_ number: Int) -> String {
+  package static func count(_ number: Int) -> String {
     var digits = String(number.magnitude)
     var position = digits.count - 3
     while position > 0 {
@@ -86,7 +86,7 @@ extension ContinuousClock.Instant {
 }
 
 extension Duration {
-  var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
+  package var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }
 
 /// Bytes as printable text that can be turned back: everything but letters, digits, `_`, `-` and `.` as `%XX`.

@@ -1,16 +1,16 @@
 import FoundationEssentials
 
 /// The UTC second a set began, `20261123T231000Z`. Also names restores.
-struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
+package struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
   let text: String
-  var description: String { text }
+  package var description: String { text }
 
   init(_ date: Date) {
     text = Format.time(date).filter { $0 != "-" && $0 != ":" }
   }
 
   /// Nil where the text is not such a second.
-  init?(_ text: String) {
+  package init?(_ text: String) {
     let bytes = Array(text.utf8)
     let digits = bytes.enumerated().allSatisfy { index, byte in
       index == 8 ? byte == UInt8(ascii: "T") : index == 15 ? byte == UInt8(ascii: "Z") : (0x30...0x39).contains(byte)
@@ -21,7 +21,7 @@ struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
     guard let date, SetID(date).text == text else { return nil }
   }
 
-  init(from decoder: any Decoder) throws {
+  package init(from decoder: any Decoder) throws {
     let text = try decoder.singleValueContainer().decode(String.self)
     guard let id = SetID(text) else {
       throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "not a set id: \(text)"))
@@ -29,7 +29,7 @@ struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
     self = id
   }
 
-  func encode(to encoder: any Encoder) throws {
+  package func encode(to encoder: any Encoder) throws {
     var container = encoder.singleValueContainer()
     try container.encode(text)
   }
@@ -41,5 +41,5 @@ struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
       "\(at(0..<4))-\(at(4..<6))-\(at(6..<8))T\(at(9..<11)):\(at(11..<13)):\(at(13..<15))Z", strategy: .iso8601)
   }
 
-  static func < (a: Self, b: Self) -> Bool { a.text < b.text }
+  package static func < (a: Self, b: Self) -> Bool { a.text < b.text }
 }
