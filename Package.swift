@@ -56,3 +56,10 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// What builds only some of it names the targets: docker/sanitize, and the image, whose layers then depend on nothing else.
+if let names = Context.environment["ONLY_TARGETS"]?.split(separator: " ").map(String.init) {
+  let kept = names + ["CLibPQ", "CLinux", "BackupRestore"]
+  package.products.removeAll { !kept.contains($0.name) }
+  package.targets.removeAll { !kept.contains($0.name) }
+}

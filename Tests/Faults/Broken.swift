@@ -96,6 +96,11 @@ struct Broken: Sendable {
     return ["PATH": path]
   }
 
+  /// Loads nothing before there is a file `go` in the site's directory.
+  func heldBeforeLoading() throws -> [String: String?] {
+    try beforeLoading("until [ -e '\(site.root)/go' ]; do sleep 0.05; done")
+  }
+
   /// What earlier restores and rollbacks keep, by id.
   func kept() async throws -> [String] {
     let lines = try await site.run("restore", ["--status"]).output.split(separator: "\n")

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Passwords that are wrong, and repositories that have vanished.
-@Suite(.serialized) struct PasswordsAndVanishedRepositories {
+@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct PasswordsAndVanishedRepositories {
   @Test(arguments: ["", "wrong", " repository's own: pass=word", "repository's own: pass=word\u{7F}"])
   func aWrongPasswordMakesNothingAndChangesNothing(_ password: String) async throws {
     let broken = try await Broken(megabytes: 1)
@@ -103,7 +103,8 @@ import Testing
     let broken = try await Broken(["LOCK_WAIT": "3"], megabytes: 1)
     // restic under another host name is killed while it holds a lock.
     let script = """
-      unshare --uts bash -c 'hostname another-pod; sleep 30 | restic backup --stdin >/dev/null 2>&1 & sleep 3; pkill -KILL -P $$ restic; pkill -P $$ sleep'
+      unshare --uts bash -c 'hostname another-pod; sleep 900 | restic backup --stdin >/dev/null 2>&1 &
+        until ls $RESTIC_REPOSITORY/locks | grep -q .; do sleep 0.1; done; pkill -KILL -P $$ restic; pkill -P $$ sleep'
       """
     let environment = broken.site.settings.merging(["RESTIC_REPOSITORY": broken.site.repository + "/files"]) { $1 }
     _ = try await Shell.run("bash", ["-c", script], environment: environment, check: false)

@@ -6,7 +6,7 @@ import Testing
 @testable import BackupRestore
 
 /// Two hundred nights: data that changes, faults, restores, and a clock that is wrong some nights.
-@Suite struct Soak {
+@Suite(.servers, .timeLimit(.minutes(180))) struct Soak {
   /// What must be kept, worked out on its own: restic's documented rules over a plain list of times.
   struct Expected {
     struct Saved {

@@ -4,18 +4,21 @@ import Testing
 @testable import BackupRestore
 
 /// Runs that meet.
-@Suite(.serialized) struct Together {
+@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Together {
   /// One after the other, by their locks: what is saved and what is live is one state.
   @Test func aBackupDuringARestoreWaitsAndSavesOneState() async throws {
-    let broken = try await Broken(["LOCK_WAIT": "120"], megabytes: 1)
-    // Both begin at once, whoever is first; and a backup begins while the restore is at work.
+    let broken = try await Broken(["LOCK_WAIT": "600"], megabytes: 1)
+    // Both begin at once, whoever is first; and a backup begins while the restore is at work. It goes on once the other one waits.
     for isUnderWay in [false, true] {
       try await broken.write("second")
       let set = try await broken.site.sets()[0]
-      async let restoring = broken.site.run("restore", [set], with: try broken.beforeLoading("sleep 5"))
+      try await Shell.script("rm -f go", in: broken.site.root)
+      let restore = try broken.site.start("restore", [set], with: try broken.heldBeforeLoading())
       if isUnderWay { try await Sessions.untilStaging(broken) }
-      let saved = try await broken.site.run("backup")
-      let restored = try await restoring
+      let backup = try broken.site.start("backup")
+      try await Shell.Running.until(anyOf: restore, backup, says: "is locked by")
+      try await Shell.script("touch go", in: broken.site.root)
+      let (saved, restored) = try await (backup.result, restore.result)
       #expect(saved.code == 0 && restored.code == 0, "\(saved) \(restored)")
       #expect(
         saved.errors.contains("is locked by restore") || restored.errors.contains("is locked by backup"), "\(saved) \(restored)")
@@ -30,7 +33,7 @@ import Testing
   }
 
   @Test func twoRestoresComeOneAfterTheOtherAndBothStatesComeBack() async throws {
-    let broken = try await Broken(["LOCK_WAIT": "120"], megabytes: 1)
+    let broken = try await Broken(["LOCK_WAIT": "600"], megabytes: 1)
     try await broken.write("second")
     async let one = broken.site.run("restore")
     async let two = broken.site.run("restore")
@@ -48,11 +51,12 @@ import Testing
   @Test func aRestoreThatMayNotWaitNamesTheOneThatIsAtWork() async throws {
     let broken = try await Broken(megabytes: 1)
     try await broken.write("second")
-    async let long = broken.site.run("restore", with: try broken.beforeLoading("sleep 8"))
+    let long = try broken.site.start("restore", with: try broken.heldBeforeLoading())
     try await Sessions.untilStaging(broken)
     let refused = try await broken.site.run("restore", with: ["LOCK_WAIT": "0"])
     #expect(refused.code == 11 && refused.errors.contains("is in use by restore"), "\(refused)")
-    #expect(try await long.code == 0)
+    try await Shell.script("touch go", in: broken.site.root)
+    #expect(try await long.result.code == 0)
     #expect(try await broken.live() == "first first")
   }
 }

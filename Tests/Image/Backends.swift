@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Repositories elsewhere: a server of restic's with TLS, passwords and append-only, and an object store.
-@Suite(.serialized) struct Backends {
+@Suite(.serialized, .image, .timeLimit(.minutes(20))) struct Backends {
   /// A private CA and a certificate for loopback, below `directory`.
   static func certificates(in directory: String) async throws {
     try await Shell.script(
@@ -112,7 +112,7 @@ import Testing
         "-master.volumeSizeLimitMB=128",
       ], log: site.root + "/weed.log")
     var isUp = false
-    for _ in 0..<300 where !isUp {
+    for _ in 0..<1500 where !isUp {
       let asked = try await Shell.run(
         "curl", ["-s", "-o", "/dev/null", "--cacert", site.root + "/ca.crt", "https://127.0.0.1:\(https)/"], check: false)
       isUp = asked.code == 0

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// The whole job in containers of the image, hardened as the manifests have it.
-@Suite(.serialized) struct Cycle {
+@Suite(.serialized, .image, .timeLimit(.minutes(20))) struct Cycle {
 
   @Test(arguments: [
     [["init"], ["backup"], ["restore"]],
@@ -124,8 +124,8 @@ import Testing
     async let running = pod.exec(["backup.sh"])
     try await pod.waits(for: "begins")
     let begin = ContinuousClock().now
-    try await Engine.run(["stop", "--time", "30", pod.id])
-    #expect(begin.duration(to: .now) < .seconds(15))
+    try await Engine.run(["stop", "--time", "300", pod.id])
+    #expect(begin.duration(to: .now) < .seconds(120))
     #expect(try await running.code == 143)
     let log = try await pod.logs()
     for said in ["SIGTERM passed on to backup", "stopped by SIGTERM", "done waiting"] { #expect(log.contains(said), "\(log)") }
@@ -134,19 +134,19 @@ import Testing
     #expect(next.code == 0, "no lock was left: \(next.errors)")
   }
 
-  @Test func anIdlePodStopsWithinASecondAndCollectsOrphans() async throws {
+  @Test func anIdlePodStopsAtOnceAndCollectsOrphans() async throws {
     let site = try await PodSite()
     let pod = try await site.waiting(as: .nonRoot)
     _ = try await pod.exec(["sh", "-c", "for i in 1 2 3; do sh -c 'sleep 0.2 & exit' ; done"])
     let states = "for s in /proc/[0-9]*/stat; do read -r _ name state _ <$s && echo $name $state; done 2>/dev/null"
-    for _ in 0..<50 {
+    for _ in 0..<1200 {
       if try await !pod.exec(["sh", "-c", states]).output.contains("sleep") { break }
       try await Task.sleep(for: .milliseconds(100))
     }
     #expect(try await !pod.exec(["sh", "-c", states]).output.contains(" Z"))
     let begin = ContinuousClock().now
-    try await Engine.run(["stop", "--time", "30", pod.id])
-    #expect(begin.duration(to: .now) < .seconds(3), "podman itself takes a second or two here")
+    try await Engine.run(["stop", "--time", "300", pod.id])
+    #expect(begin.duration(to: .now) < .seconds(120), "not by its grace")
     #expect(try await Engine.run(["inspect", "--format", "{{.State.ExitCode}}", pod.id]).output == "0\n")
     try await pod.remove()
   }
@@ -157,7 +157,7 @@ import Testing
     try await site.script("head -c 400000000 /dev/urandom > big")
     let pod = try await Container(site.options(.backup), ["/entrypoint.sh"])
     try await pod.waits(for: "begins")
-    try await Engine.run(["stop", "--time", "30", pod.id])
+    try await Engine.run(["stop", "--time", "300", pod.id])
     #expect(try await Engine.run(["inspect", "--format", "{{.State.ExitCode}}", pod.id]).output == "143\n")
     try await pod.remove()
     #expect(try await site.run(["restore", "--list"]).output.contains("files, 1 database") == false)

@@ -7,8 +7,7 @@ import Support
 enum Engine {
   static let program = ProcessInfo.processInfo.environment["TEST_ENGINE"] ?? "podman"
   static let image = ProcessInfo.processInfo.environment["TEST_IMAGE"] ?? "localhost/backup-restore:test"
-  static let project = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent().path
+  static let project = Needs.project
 
   /// podman's store is the one docker/podman.env.sh names.
   static let environment: [String: String] = {
@@ -49,7 +48,7 @@ final class Container: Sendable {
 
   /// Waits until its output says this.
   func waits(for text: String) async throws {
-    for _ in 0..<300 {
+    for _ in 0..<3000 {
       if try await logs().contains(text) { return }
       try await Task.sleep(for: .milliseconds(100))
     }

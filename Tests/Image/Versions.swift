@@ -17,7 +17,7 @@ final class ServerContainer: Sendable {
     container = try await Container(
       ["--network", "host", "--env", "POSTGRES_PASSWORD=\(Self.password)"], image: "localhost/postgresql:\(major)",
       ["postgres", "-c", "port=\(port)", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
-    for _ in 0..<300 {
+    for _ in 0..<3000 {
       if try await psql("postgres", "SELECT 1", check: false).code == 0 { return }
       try await Task.sleep(for: .milliseconds(200))
     }
@@ -46,7 +46,7 @@ final class ServerContainer: Sendable {
 }
 
 /// Servers of three majors, each dumped with the client that fits.
-@Suite(.serialized) struct Versions {
+@Suite(.serialized, .image, .timeLimit(.minutes(20))) struct Versions {
   /// What differs between majors: identity, generated columns, partitions, a large object, an extension, row security, ICU.
   static let schema = """
     CREATE ROLE reader;

@@ -5,13 +5,13 @@ import Testing
 @testable import BackupRestore
 
 /// Who is at work elsewhere is waited for, and named.
-@Suite(.serialized) struct Locks {
+@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Locks {
   @Test func aSecondRunWaitsForTheFirstAndLeavesWhenItTakesTooLong() async throws {
     let site = try await Backups.site(["LOCK_WAIT": "2"])
     try await site.script("head -c 50000000 /dev/urandom > big")
     let lock = Process()
     lock.executableURL = URL(filePath: "/usr/bin/flock")
-    lock.arguments = ["--no-fork", site.files, "sleep", "30"]
+    lock.arguments = ["--no-fork", site.files, "sleep", "900"]
     try lock.run()
     try await site.until("! flock --nonblock files true")
     let locked = try await site.run("backup")
@@ -20,8 +20,8 @@ import Testing
     lock.terminate()
     lock.waitUntilExit()
     // Two at once on the same database: one waits for the other.
-    async let one = site.run("backup", with: ["LOCK_WAIT": "120"])
-    async let two = site.run("backup", with: ["LOCK_WAIT": "120"])
+    async let one = site.run("backup", with: ["LOCK_WAIT": "600"])
+    async let two = site.run("backup", with: ["LOCK_WAIT": "600"])
     let (first, second) = try await (one, two)
     #expect(first.code == 0 && second.code == 0, "\(first) \(second)")
     #expect((first.errors + second.errors).contains("is locked by"), "\(first) \(second)")

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// PING_URL, METRICS_PUSHGATEWAY_URL, LOG_FORMAT and the alert rules, on a real Pushgateway and a local HTTP server.
-@Suite(.serialized) struct Reporting {
+@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Reporting {
   /// A server that writes each request, its path and body, into a file; it answers `status` after `delay` seconds.
   static func listener(_ site: Site, port: Int, status: Int = 200, delay: Int = 0) async throws -> Daemon {
     let script = """
@@ -79,12 +79,13 @@ import Testing
     try await site.createDatabase("CREATE TABLE t AS SELECT 1 AS id")
     #expect(try await site.run("init").code == 0)
     let port = try Cluster.freePort()
-    let server = try await Self.listener(site, port: port, delay: 5)
+    let server = try await Self.listener(site, port: port, delay: 120)
     let script = """
-      psql -c 'BEGIN; LOCK TABLE t; SELECT pg_sleep(30)' >/dev/null & holder=$!
-      sleep 0.5; PING_URL=http://127.0.0.1:\(port)/x \(Site.products)/backup & run=$!
-      sleep 2; kill -TERM $run; begin=$(date +%s); wait $run && code=0 || code=$?
-      kill $holder; echo $code $(( $(date +%s) - begin < 8 ))
+      psql -c 'BEGIN; LOCK TABLE t; SELECT pg_sleep(900)' >/dev/null & holder=$!
+      count() { psql -XAtc "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE relname = 't' AND $1"; }
+      until [ "$(count granted)" = 1 ]; do sleep 0.1; done; PING_URL=http://127.0.0.1:\(port)/x \(Site.products)/backup & run=$!
+      until [ "$(count 'NOT granted')" != 0 ]; do sleep 0.1; done; kill -TERM $run; begin=$(date +%s); wait $run && code=0 || code=$?
+      kill $holder; echo $code $(( $(date +%s) - begin < 60 ))
       """
     let environment = site.settings.merging(site.cluster!.environment) { $1 }.merging(["PGDATABASE": site.database]) { $1 }
     #expect(try await Shell.script(script, in: site.root, environment: environment) == "143 1\n")

@@ -31,7 +31,7 @@ final class Application: Sendable {
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     try await apply(around)
     try await change(settings: settings, secrets: secrets)
-    try await kubectl("rollout", "status", "deployment/postgresql", "deployment/app", "--timeout=120s")
+    try await kubectl("rollout", "status", "deployment/postgresql", "deployment/app", "--timeout=600s")
     try await until("PostgreSQL answers") { try await sql("SELECT 1", check: false) == "1" }
   }
 
@@ -121,9 +121,9 @@ final class Application: Sendable {
   func scale(_ replicas: Int) async throws {
     try await kubectl("scale", "deployment/backup-restore", "--replicas=\(replicas)")
     if replicas > 0 {
-      try await kubectl("rollout", "status", "deployment/backup-restore", "--timeout=120s")
+      try await kubectl("rollout", "status", "deployment/backup-restore", "--timeout=600s")
     } else {
-      try await kubectl("wait", "--for=delete", "pod", "-l", "app=backup-restore", "--timeout=120s")
+      try await kubectl("wait", "--for=delete", "pod", "-l", "app=backup-restore", "--timeout=600s")
     }
   }
 

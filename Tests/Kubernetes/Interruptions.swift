@@ -25,7 +25,7 @@ extension OnKubernetes {
         try await site.kubectl("get", pod, "--ignore-not-found", "-o", "name").output.isEmpty
       }
       try await site.release()
-      try await site.kubectl("wait", "--for=condition=complete", "job/night", "--timeout=120s")
+      try await site.kubectl("wait", "--for=condition=complete", "job/night", "--timeout=600s")
       #expect(try await site.inPod("app", locks).output == "")
       try await site.scale(1)
       let list = try await site.exec("/usr/local/bin/restore.sh", "--list", terminal: false).output
@@ -66,7 +66,7 @@ extension OnKubernetes {
       }
       expectSame(live, try await site.state())
 
-      try await site.kubectl("rollout", "status", "deployment/backup-restore", "--timeout=120s")
+      try await site.kubectl("rollout", "status", "deployment/backup-restore", "--timeout=600s")
       try await site.release()
       let again = try await site.exec("/usr/local/bin/restore.sh", terminal: false)
       #expect(again.code == 0, "\(again)")

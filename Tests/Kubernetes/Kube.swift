@@ -7,10 +7,16 @@ import Testing
 
 /// The suites that need a cluster. Where none can be had they are skipped by name; in CI they fail. Two at a time: most of what they
 /// do is waiting for pods.
-@Suite(.serialized, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"))
+@Suite(
+  .serialized, .servers, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"),
+  .timeLimit(.minutes(30))
+)
 enum OnKubernetes {}
 
-@Suite(.serialized, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"))
+@Suite(
+  .serialized, .servers, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"),
+  .timeLimit(.minutes(30))
+)
 enum OnKubernetesBeside {}
 
 /// A real Kubernetes: the one TEST_KUBECONFIG names, or one node of this machine's own until this process ends.
@@ -26,8 +32,7 @@ final class Kube: Sendable {
   static let shared = Task { try await Kube() }
   static let image = "localhost/backup-restore:test"
   static let server = "localhost/postgresql:15"
-  static let project = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent().path
+  static let project = Needs.project
   static let variables = ProcessInfo.processInfo.environment
   static let isCI = variables["CI"] == "true"
   private static let script = project + "/../shared/kubernetes/cluster.sh"
@@ -129,7 +134,7 @@ final class Kube: Sendable {
 }
 
 /// Looks every 200 ms; a condition that never comes true is an error with its name.
-func until(_ what: String, seconds: Int = 120, _ condition: () async throws -> Bool) async throws {
+func until(_ what: String, seconds: Int = 600, _ condition: () async throws -> Bool) async throws {
   let deadline = ContinuousClock().now + .seconds(seconds)
   while try await !condition() {
     guard ContinuousClock().now < deadline else { throw Failure(.unexpected, "not within \(seconds) s: \(what)", hint: "") }

@@ -10,7 +10,7 @@ extension OnKubernetes {
       let site = try await Application(schedule: "* * * * *")
       try await site.fill()
       var job = ""
-      try await until("the CronJob's first Job", seconds: 150) {
+      try await until("the CronJob's first Job", seconds: 600) {
         job = try await site.kubectl("get", "jobs", "-o", "jsonpath={.items[0].metadata.name}", check: false).output
         return !job.isEmpty
       }

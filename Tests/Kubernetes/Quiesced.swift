@@ -15,7 +15,7 @@ extension OnKubernetesBeside {
       try await site.deploy("front", replicas: 2, seconds: seconds)
       try await site.deploy("gateway", replicas: 1, seconds: 0)
       try await site.deploy("idle", replicas: 0, seconds: 0)
-      for name in ["front", "gateway"] { try await site.kubectl("rollout", "status", "deployment/\(name)", "--timeout=120s") }
+      for name in ["front", "gateway"] { try await site.kubectl("rollout", "status", "deployment/\(name)", "--timeout=600s") }
       return site
     }
 
@@ -102,7 +102,7 @@ extension OnKubernetesBeside {
       #expect(late.code == 22 && late.errors.contains("QUIESCE_TIMEOUT"), "\(late)")
       try await site.expect("front=2 gateway=1 idle=0", remembered: "")
       // A signal while it waits for them.
-      try await site.kubectl("rollout", "status", "deployment/front", "--timeout=120s")
+      try await site.kubectl("rollout", "status", "deployment/front", "--timeout=600s")
       async let run = site.exec("sh", "-c", "/usr/local/bin/backup & echo $! >/tmp/pid; wait $!", terminal: false)
       try await until("the pods are waited for") { try await site.remembered() == "2 1" }
       try await site.inPod("backup-restore", "kill -TERM $(cat /tmp/pid)")
@@ -147,7 +147,7 @@ extension OnKubernetesBeside {
       try await site.inPod("backup-restore", "mkdir /tmp/trap")
       let repairs = [["restore", "--resume-application"], ["backup"], ["restore", "--only", "files"]]
       for (number, step) in Self.steps.enumerated() where program == "backup" || step.isDown {
-        try await site.kubectl("rollout", "status", "deployment/front", "--timeout=120s")
+        try await site.kubectl("rollout", "status", "deployment/front", "--timeout=600s")
         let trap = Trap.script("curl", step.pattern, in: "/tmp/trap", onInput: true)
         let arm =
           "rm -rf /tmp/trap/calls; cat >/tmp/trap/curl; chmod 755 /tmp/trap/curl; echo \(step.skip) >/tmp/trap/skip; echo \(step.moment) >/tmp/trap/armed"

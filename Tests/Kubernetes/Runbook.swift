@@ -24,7 +24,7 @@ extension OnKubernetes {
       // The disaster: another pod of PostgreSQL with nothing in it, and a volume with nothing on it.
       try await site.inPod("app", "rm -rf /var/jira/*")
       try await site.kubectl("delete", "pod", "-l", "app=postgresql", "--grace-period=1")
-      try await site.kubectl("rollout", "status", "deployment/postgresql", "--timeout=120s")
+      try await site.kubectl("rollout", "status", "deployment/postgresql", "--timeout=600s")
       try await until("PostgreSQL answers") { try await site.sql("SELECT 1", check: false) == "1" }
       #expect(try await site.sql("SELECT count(*) FROM pg_class WHERE relname = 'issue'") == "0")
 
@@ -35,7 +35,7 @@ extension OnKubernetes {
         let restored = try await site.type(line, terminal: terminal)
         #expect(restored.code == 0, "\(line): \(restored)")
       }
-      try await site.kubectl("rollout", "status", "deployment/app", "--timeout=120s")
+      try await site.kubectl("rollout", "status", "deployment/app", "--timeout=600s")
       // Owners and modes too: the manifests give the pod what that takes.
       expectSame(before, try await site.state())
       let refused = try await site.exec("/usr/local/bin/restore.sh", "20000101T000000Z", terminal: terminal)

@@ -65,7 +65,7 @@ public final class Cluster: Sendable {
         Shell.append(line, to: log)
       }
     }
-    for _ in 0..<300 {
+    for _ in 0..<3000 {
       if try await psql("postgres", "SELECT 1", check: false).code == 0 { return }
       try await Task.sleep(for: .milliseconds(100))
     }
@@ -83,7 +83,7 @@ public final class Cluster: Sendable {
         let pid = pid_t(line)
       else { continue }
       kill(pid, SIGQUIT)
-      for _ in 0..<50 where kill(pid, 0) == 0 { usleep(100_000) }
+      for _ in 0..<300 where kill(pid, 0) == 0 { usleep(100_000) }
       umount2(directory, Int32(MNT_DETACH))
       try? FileManager.default.removeItem(atPath: directory)
     }

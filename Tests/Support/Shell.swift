@@ -18,11 +18,10 @@ public enum Shell {
   ].merging(ProcessInfo.processInfo.environment.filter { $0.key == "LLVM_PROFILE_FILE" }) { $1 }
 
   @discardableResult
-  public static func run(
+  package static func run(
     _ program: String, _ arguments: [String] = [], environment: [String: String] = Shell.environment, directory: String? = nil,
-    input: String? = nil, check: Bool = true
+    input: String? = nil, check: Bool = true, errors: Locked<String> = Locked("")
   ) async throws -> Result {
-    let errors = Locked("")
     let outcome = try await Runner.run(
       Command(program, arguments, environment: environment, directory: directory),
       input: input.map { .bytes(Array($0.utf8)) } ?? .none, output: .document(limit: 256 << 20)
@@ -58,11 +57,34 @@ public enum Shell {
 }
 
 extension Shell {
-  /// Until somebody listens on this port of loopback; an error after 30 s.
+  /// A program beside the test, whose next line can be waited for.
+  public final class Running: Sendable {
+    package let errors = Locked("")
+    private let task: Task<Result, any Error>
+
+    public init(_ program: String, _ arguments: [String], environment: [String: String]) {
+      task = Task { [errors] in try await run(program, arguments, environment: environment, check: false, errors: errors) }
+    }
+
+    /// Until one of these has said this on standard error; an error after five minutes.
+    public static func until(anyOf all: Running..., says text: String) async throws {
+      for _ in 0..<6000 {
+        if all.contains(where: { $0.errors.value.contains(text) }) { return }
+        try await Task.sleep(for: .milliseconds(50))
+      }
+      throw Failure(.unexpected, "nobody said \(text): \(all.map(\.errors.value))", hint: "see above")
+    }
+
+    public func until(says text: String) async throws { try await Self.until(anyOf: self, says: text) }
+
+    public var result: Result { get async throws { try await task.value } }
+  }
+
+  /// Until somebody listens on this port of loopback; an error after five minutes.
   public static func untilListening(_ port: Int) async throws {
     try await check(
       "bash",
-      ["-c", "for i in $(seq 600); do (exec 3<>/dev/tcp/127.0.0.1/\(port)) 2>/dev/null && exit; sleep 0.05; done; exit 1"])
+      ["-c", "for i in $(seq 6000); do (exec 3<>/dev/tcp/127.0.0.1/\(port)) 2>/dev/null && exit; sleep 0.05; done; exit 1"])
   }
 }
 

@@ -27,7 +27,7 @@ public final class Site: Sendable {
     all["RESTIC_PASSWORD"] = "repository's own: pass=word"
     all["RESTIC_CACHE_DIR"] = root + "/cache"
     all["TMPDIR"] = root + "/tmp"
-    all["LOCK_WAIT"] = "20"
+    all["LOCK_WAIT"] = "60"
     if files { all["FILES_DIRECTORY"] = root + "/files" }
     if let cluster {
       all["POSTGRES_DB"] = self.database
@@ -56,10 +56,16 @@ public final class Site: Sendable {
   public func run(_ program: String, _ arguments: [String] = [], with changes: [String: String?] = [:]) async throws
     -> Shell.Result
   {
+    try await start(program, arguments, with: changes).result
+  }
+
+  /// Runs it beside the test.
+  public func start(_ program: String, _ arguments: [String] = [], with changes: [String: String?] = [:]) throws -> Shell.Running
+  {
     var environment = settings
     for (name, value) in changes { environment[name] = value }
     if program == "init", changes["PATH"] == nil { environment["PATH"] = try Self.cheapKeys.get() + settings["PATH"]! }
-    return try await Shell.run(Self.products + "/" + program, arguments, environment: environment, check: false)
+    return .init(Self.products + "/" + program, arguments, environment: environment)
   }
 
   /// PATH with a restic whose `init` makes cheap keys where it can reach them. It sees a slow machine as well, because it measures how
@@ -125,9 +131,9 @@ public final class Site: Sendable {
       in: root)
   }
 
-  /// Until a shell's condition in `root` is true, a minute at most.
+  /// Until a shell's condition in `root` is true, five minutes at most.
   public func until(_ condition: String) async throws {
-    try await Shell.script("for i in $(seq 1200); do if \(condition); then exit; fi; sleep 0.05; done; exit 1", in: root)
+    try await Shell.script("for i in $(seq 6000); do if \(condition); then exit; fi; sleep 0.05; done; exit 1", in: root)
   }
 
   /// PATH with a program of that name before all others, a script of sh. `PATH=${PATH#*:}` in it makes the name mean the real one.
