@@ -22,7 +22,7 @@ struct RestoreCommand: AsyncParsableCommand {
       """, valueName: "set"))
   var names: [String] = []
 
-  @Option(help: ArgumentHelp("Restore the newest set at or before this time (RFC 3339 with zone).", valueName: "time"))
+  @Option(help: ArgumentHelp("Restore the newest set that had been read by this time (RFC 3339 with zone).", valueName: "time"))
   var at: String?
 
   @Option(help: "Restore only the files or only the database.")

@@ -224,6 +224,14 @@ import Testing
     try await Shell.check("chown", ["0:0", site.files])
     let closed = try await backup()
     #expect(closed.code == 22 && closed.errors.contains("open \(site.files)") && closed.errors.contains("4242"), "\(closed)")
+    // Not in one night's log alone: whoever restores it is told.
+    #expect(try await site.run("restore", ["--list"]).output.contains("1 file could not be read"))
+    for arguments in [["--dry-run"], ["--drill"]] {
+      let told = try await site.run("restore", arguments)
+      #expect(
+        told.code == 0 && told.errors.contains("1 unreadable file is not in the set: ") && told.errors.contains("secret"),
+        "\(told)")
+    }
   }
 
   @Test func filesThatChangeOrDisappearWhileTheyAreReadDoNotFailTheBackup() async throws {

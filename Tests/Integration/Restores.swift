@@ -33,14 +33,16 @@ import Testing
 
   @Test func listShowsSetsAndTheyAreChosenByNameTimeAndPart() async throws {
     let site = try await Self.site()
+    // A time between the two: when the first had been read, with seconds as the least that --at can tell apart.
+    let between = Date().addingTimeInterval(2)
+    try await site.until("[ $(date +%s) -gt \(Int(between.timeIntervalSince1970) + 1) ]")
     try await Self.change(site, to: "second")
     try await site.run("backup")
     let list = try await site.run("restore", ["--list"])
     #expect(list.code == 0)
     #expect(list.output.hasPrefix("SET ") && list.output.contains("files, 1 database"))
     let sets = try await site.sets()
-    let first = SetID(sets[0])!
-    #expect(try await site.run("restore", ["--at", Format.time(first.date!)]).code == 0)
+    #expect(try await site.run("restore", ["--at", Format.time(between)]).code == 0)
     #expect(try await Self.state(site) == "saved saved")
     #expect(!FileManager.default.fileExists(atPath: site.files + "/only-second"), "what the set lacks is gone")
     try await Self.change(site, to: "changed")
@@ -142,7 +144,50 @@ import Testing
     #expect(limited.code == 0 && limited.errors.contains("TMPDIR has 190.7 MiB free"), "\(limited.errors)")
   }
 
-  /// The set that is saved first, in the middle of the restore, takes nothing away from it.
+  /// Somebody else's set, by a slip of the keyboard: it does not go over this application.
+  @Test func aSetOfAnotherApplicationIsRefusedUnlessItIsNamed() async throws {
+    let site = try await Self.site()
+    let theirs = site.root + "/theirs"
+    try await Shell.script("mkdir theirs; echo theirs >theirs/a", in: site.root)
+    let other: [String: String?] = ["RESTIC_HOST": "other", "FILES_DIRECTORY": theirs, "POSTGRES_DB": nil]
+    #expect(try await site.run("backup", with: other).code == 0)
+    let list = try await site.run("restore", ["--list"], with: other).output.split(separator: "\n")
+    let set = try #require(list.first { $0.hasPrefix("20") && !$0.contains("of backup-restore") }?.prefix(16)).description
+    for arguments in [[set], ["--drill", set], ["--dry-run", set], ["--only", "files", set]] {
+      let refused = try await site.run("restore", arguments)
+      #expect(refused.code == 22 && refused.errors.contains("RESTIC_HOST=other"), "\(arguments): \(refused)")
+    }
+    #expect(try await Self.state(site) == "saved saved")
+    let meant = try await site.run("restore", ["--only", "files", set], with: ["RESTIC_HOST": "other"])
+    #expect(meant.code == 0, "\(meant)")
+    #expect(try await Self.state(site) == "saved theirs")
+  }
+
+  /// Somebody breaks a file while the night's backup is on its way to it, and wants it back as it was just before.
+  @Test func aTimeAtWhichTheFilesWereStillToBeReadMeansTheSetBefore() async throws {
+    let site = try await Self.site()
+    let held = try site.fake(
+      "restic",
+      "PATH=${PATH#*:}\ncase \" $* \" in *\" kind=files \"*) until [ -e '\(site.root)/go' ]; do sleep 0.05; done;; esac\nexec restic \"$@\""
+    )
+    try await site.until("[ $(date +%s) -gt \(Int(Date().timeIntervalSince1970) + 2) ]")
+    let night = try site.start("backup", with: ["PATH": held])
+    try await night.until(says: "begins")
+    let before = Date().addingTimeInterval(1)
+    try await site.until("[ $(date +%s) -gt \(Int(before.timeIntervalSince1970) + 1) ]")
+    try await Self.change(site, to: "damaged")
+    try await Shell.script("touch go", in: site.root)
+    #expect(try await night.result.code == 0)
+    let sets = try await site.sets()
+    let restored = try await site.run("restore", ["--at", Format.time(before)])
+    #expect(restored.code == 0 && restored.output.contains("FROM set \(sets[0])"), "\(restored)")
+    #expect(restored.errors.contains("set \(sets[1]) is passed over"), "\(restored)")
+    #expect(try await Self.state(site) == "saved saved")
+    // Its dump shows the moment it began.
+    let database = try await site.run("restore", ["--at", Format.time(before), "--only", "database", "--dry-run"])
+    #expect(database.code == 0 && database.output.contains("FROM set \(sets[1])"), "\(database)")
+  }
+
   /// restic itself would wait for ever.
   @Test func aRepositoryThatStandsStillInTheMiddleOfADumpIsGivenUp() async throws {
     let site = try await Self.site()
@@ -157,6 +202,7 @@ import Testing
     #expect(try await Self.state(site) == "live live")
   }
 
+  /// The set that is saved first, in the middle of the restore, takes nothing away from it.
   @Test func inPlaceRestoresFilesAndDatabaseTogether() async throws {
     let site = try await Site(cluster: try await Cluster.shared.value)
     try await site.createDatabase("CREATE TABLE t AS SELECT generate_series(1, 10) AS id")

@@ -50,7 +50,8 @@ import Testing
   @Test func aUniqueBeginningNamesASetOfAnyHost() throws {
     let catalog = Self.catalog([Day(day: 1), Day(day: 2), Day(day: 13, host: "other")])
     #expect(try catalog.choose(.named("20260102"), host: "app").id == .day(2))
-    #expect(try catalog.choose(.named("2026011"), host: "app").host == "other")
+    #expect(try catalog.choose(.named("2026011"), host: "other").host == "other")
+    #expect(refusal(catalog, .named("2026011")).contains("is of other, and RESTIC_HOST is app"))
     #expect(refusal(catalog, .named("202601")).contains("202601 is ambiguous: 20260101T230000Z of app"))
     #expect(refusal(catalog, .named("2025\u{1B}[2J")).contains("there is no set 2025\\u{1B}[2J"))
   }
@@ -69,8 +70,38 @@ import Testing
     #expect(try catalog.choose(.at(second.addingTimeInterval(-1)), host: "app").id == .day(1))
     #expect(
       refusal(catalog, .at(second.addingTimeInterval(-90000))).contains(
-        "there is no complete set of app at or before 2026-01-01T22:00:00Z"))
+        "there is no complete set of app read by 2026-01-01T22:00:00Z"))
     #expect(refusal(catalog, .at(second.addingTimeInterval(90000))).contains("is doubted"))
+  }
+
+  /// Begun before the time and read until after it: the damage of the time in between may be in it.
+  @Test func aSetThatWasStillBeingReadAtTheTimeIsPassedOver() throws {
+    let part = { (id: SetID, kind: String, ended: String?) in
+      Snapshot(
+        id: kind + id.text, time: "2026-01-0\(id == .day(1) ? 1 : 2)T23:00:05Z", hostname: "app", paths: nil,
+        tags: ["set=\(id)", "kind=\(kind)"],
+        summary: ended.map {
+          .init(total_bytes_processed: nil, data_added_packed: nil, backup_start: "2020-01-01T00:00:00.1Z", backup_end: $0)
+        })
+    }
+    let catalog = Catalog(
+      files: [part(.day(1), "files", "2020-01-01T00:00:04.123+00:00"), part(.day(2), "files", "2020-01-01T02:29:55.999+01:00")],
+      databases: [part(.day(1), "database", nil), part(.day(2), "database", nil)],
+      sets: [SetID.day(1), .day(2)].map {
+        snapshot("r\($0)", host: "app", ["kind=set", "set=\($0)", "files=files\($0)", "database=database\($0)"])
+      })
+    let midnight = try #require(SetID("20260103T000000Z")?.date)
+    for (seconds, only, chosen, passed) in [
+      (0, nil, SetID.day(1), SetID.day(2)), (1799, nil, .day(1), .day(2)), (1800, nil, .day(1), .day(2)),
+      (1801, nil, .day(2), nil),
+      // Its dump shows the moment it began.
+      (0, .database, .day(2), nil), (-3500, .database, .day(2), nil), (-3595, .database, .day(1), .day(2)),
+      (-3500, .files, .day(1), .day(2)),
+    ] as [(Double, Only?, SetID, SetID?)] {
+      let time = midnight.addingTimeInterval(seconds)
+      #expect(try catalog.choose(.at(time), host: "app", only: only).id == chosen, "\(seconds)")
+      #expect(catalog.beingRead(at: time, host: "app", only: only)?.id == passed, "\(seconds)")
+    }
   }
 
   @Test func aDoubtedNewestSetIsRefusedNamingBoth() throws {
@@ -132,7 +163,9 @@ import Testing
   }
 
   @Test func otherHostsAreNamedWhereTheOwnHasNothing() {
-    #expect(refusal(Self.catalog([Day(day: 1, host: "other")]), .newest).contains("there are sets of other: set RESTIC_HOST"))
+    #expect(
+      refusal(Self.catalog([Day(day: 1, host: "other")]), .newest).contains(
+        "there are sets of other: set RESTIC_HOST to the one you want"))
     #expect(refusal(Self.catalog([]), .newest).contains("run backup first"))
   }
 

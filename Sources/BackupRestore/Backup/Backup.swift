@@ -35,21 +35,16 @@ public struct Backup: Sendable {
     var results = [try await retain(saved.record, in: context, since: ready)]
     results.append(try await copySets(saved.record))
     if checking { results.append(try await check()) }
-    if !saved.unreadable.isEmpty {
-      log.warning(
-        "\(Format.count(saved.unreadable.count, "unreadable file is", "unreadable files are")) not in the set: \(saved.unreadable.prefix(20).joined(separator: ", "))"
-      )
-    }
+    if let unreadable = saved.record.files?.unreadable { log.warning("\(unreadable.text)") }
     // An API server that was away may be back: the next run is a night away.
     let isResumed = saved.isResumed ? true : await ready.commit.resume(ready.quiesce)
     if results.contains(.attention) || !isResumed { return .attention }
-    return saved.unreadable.isEmpty ? .done : .unreadable
+    return saved.record.files?.unreadable == nil ? .done : .unreadable
   }
 
   struct SavedSet: Sendable {
     let record: Record
     let text: String
-    let unreadable: [String]
     /// The application is scaled back.
     let isResumed: Bool
   }
@@ -70,7 +65,7 @@ public struct Backup: Sendable {
     note(record, parts, ready)
     return SavedSet(
       record: record, text: summary(record, parts, seconds: begin.duration(to: .now)) + (ready.quiesce?.downtime ?? ""),
-      unreadable: parts.unreadable, isResumed: parts.isResumed)
+      isResumed: parts.isResumed)
   }
 
   /// Waits for the next second where this one is taken: the id is the second the set began.
@@ -99,6 +94,7 @@ public struct Backup: Sendable {
       numbers.added = parts.filesAdded + parts.databases.reduce(0) { $0 + $1.added }
       numbers.rows = record.rows
       numbers.files = record.files?.evidence?.entries
+      numbers.unreadable = record.files.map { $0.unreadable?.count ?? 0 }
       numbers.sets = own.count { $0.record != nil } + 1
       numbers.oldest = own.first { $0.record != nil }?.id.date ?? record.id.date
       numbers.lastDrill = own.compactMap(\.drilled).max().flatMap(Snapshot.date)

@@ -6,7 +6,6 @@ extension Backup {
     var files: FilesPart?
     var databases: [(part: DatabasePart, added: Int)] = []
     var filesAdded = 0
-    var unreadable: [String] = []
     var roles = ""
     var isResumed = true
     /// What they are compared with.
@@ -44,7 +43,7 @@ extension Backup {
   }
 
   private enum Saved: Sendable {
-    case files(FilesPart, added: Int, unreadable: [String], last: Record?)
+    case files(FilesPart, added: Int, last: Record?)
     case database(DatabasePart, added: Int)
     case last(Record?)
   }
@@ -73,8 +72,7 @@ extension Backup {
       var parts = Parts()
       for try await saved in group {
         switch saved {
-        case .files(let part, let added, let unreadable, let last):
-          (parts.files, parts.filesAdded, parts.unreadable, parts.last) = (part, added, unreadable, last)
+        case .files(let part, let added, let last): (parts.files, parts.filesAdded, parts.last) = (part, added, last)
         case .database(let part, let added): parts.databases.append((part, added))
         case .last(let record): parts.last = record
         }
@@ -106,8 +104,9 @@ extension Backup {
     async let last = lastRecord(ready)
     let evidence = empty ? FilesEvidence() : try await context.files.evidence(of: saved.snapshot)
     let part = FilesPart(
-      snapshot: saved.snapshot, directory: files.directory, paths: files.paths, root: root.attributes, evidence: evidence)
-    return .files(part, added: saved.added, unreadable: saved.complete ? [] : saved.unreadable, last: try await last)
+      snapshot: saved.snapshot, directory: files.directory, paths: files.paths, root: root.attributes, evidence: evidence,
+      unreadable: saved.complete ? nil : .init(saved.unreadable))
+    return .files(part, added: saved.added, last: try await last)
   }
 
   /// Relative to FILES_DIRECTORY, which is restic's working directory, so that the set can be restored anywhere.

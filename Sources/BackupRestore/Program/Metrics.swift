@@ -10,6 +10,8 @@ struct RunNumbers: Equatable, Sendable {
   var rows: Int?
   /// Files, directories and all other entries.
   var files: Int?
+  /// Files that could not be read and are not in the set.
+  var unreadable: Int?
   /// Sets of this host, after retention, and when the oldest of them was saved.
   var sets: Int?
   var oldest: Date?
@@ -37,6 +39,7 @@ enum Metrics {
       ("added_bytes", "Bytes that the last set added to the repositories.", count(numbers.added)),
       ("rows", "Rows in the databases of the last set.", count(numbers.rows)),
       ("files", "Files and directories in the last set.", count(numbers.files)),
+      ("unreadable_files", "Files that the last set lacks because they could not be read.", count(numbers.unreadable)),
       ("sets", "Sets that are kept.", count(numbers.sets)),
       ("oldest_set_timestamp_seconds", "When the oldest set that is kept was saved.", time(numbers.oldest)),
       ("last_drill_timestamp_seconds", "When a set was last proven by a drill.", time(numbers.lastDrill)),

@@ -20,6 +20,9 @@ struct Snapshot: Decodable, Equatable, Sendable {
   struct Summary: Decodable, Equatable, Sendable {
     let total_bytes_processed: Int?
     let data_added_packed: Int?
+    /// From when to when it was read; snapshots before restic 0.17 lack both.
+    var backup_start: String? = nil
+    var backup_end: String? = nil
   }
 
   /// The value of the first tag `key=value`.
@@ -34,6 +37,15 @@ struct Snapshot: Decodable, Equatable, Sendable {
 
   /// restic prints nanoseconds and the zone of the machine that made the snapshot; whole seconds are enough here.
   var date: Date? { Self.date(time) }
+
+  /// When all of it had been read: what changed later is not in it. Counted from its own time, which `backup --time` sets and these
+  /// two do not follow (measured).
+  var ended: Date? {
+    guard let begin = summary?.backup_start.flatMap(Self.date), let end = summary?.backup_end.flatMap(Self.date) else {
+      return date
+    }
+    return date?.addingTimeInterval(max(0, end.timeIntervalSince(begin)))
+  }
 
   static func date(_ time: String) -> Date? {
     guard let dot = time.firstIndex(of: "."), let zone = time[dot...].firstIndex(where: { "Z+-".contains($0) }) else {

@@ -22,10 +22,10 @@ extension Restore {
         commit: ready.commit, quiesce: nil,
         names: server == nil ? [] : ready.plan.databases.map(\.live).filter { ready.live.contains($0) }), before: "in-place")
     output(saved.text)
-    if !saved.unreadable.isEmpty {
+    if let unreadable = saved.record.files?.unreadable {
       throw Failure(
         .refused,
-        "\(saved.unreadable.prefix(20).joined(separator: ", ")) cannot be read, so set \(saved.record.id) would not bring it back",
+        "\(unreadable.names.map(printable).joined(separator: ", ")) cannot be read, so set \(saved.record.id) would not bring it back",
         hint: "run as a user who may read it, or leave it out with FILES_PATHS; nothing was replaced")
     }
     return saved.record.id

@@ -22,7 +22,9 @@ extension Restore {
         (entry.files == nil ? [] : ["files"])
         + (entry.databases.isEmpty ? [] : ["\(entry.databases.count) database\(entry.databases.count == 1 ? "" : "s")"])
       let number = { (tag: String) in entry.number(tag).map { Format.count($0) } ?? "" }
-      let note = [entry.mark, entry.host == host ? "" : "of \(entry.host)"].filter { !$0.isEmpty }.joined(separator: ", ")
+      let unreadable = entry.number("unreadable").map { "\(Format.count($0, "file", "files")) could not be read" } ?? ""
+      let note = [entry.mark, unreadable, entry.host == host ? "" : "of \(entry.host)"].filter { !$0.isEmpty }.joined(
+        separator: ", ")
       table.add([
         entry.id.text, age(entry.id.date, now), Format.bytes(size), parts.joined(separator: ", "), number("file-count"),
         number("tables"), number("rows"), entry.drilled.map { String($0.prefix(10)) } ?? "", note,

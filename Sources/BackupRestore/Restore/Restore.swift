@@ -10,7 +10,7 @@ public struct Restore: Sendable {
   public struct Options: Sendable {
     /// A set's beginning, or old-style snapshots.
     public var names: [String] = []
-    /// The newest set at or before this time; not together with `names`.
+    /// The newest set that had been read by this time; not together with `names`.
     public var at: Date?
     /// Nil: files and databases.
     public var only: Only?
@@ -55,6 +55,7 @@ public struct Restore: Sendable {
     let begin = ContinuousClock().now
     let ready = try await preflight()
     output(announcement(ready))
+    if let unreadable = ready.plan.files?.unreadable { log.warning("\(unreadable.text)") }
     if options.dryRun {
       output("dry run: nothing was changed")
       return .done
@@ -220,7 +221,8 @@ public struct Restore: Sendable {
           "archive complete"
         }
       table.add([
-        "database \(target.live)",
+        "database \(target.live)"
+          + (target.part.name == target.live || target.part.isPlain ? "" : " (saved as \(target.part.name))"),
         "\(Format.count(evidence.tables.count, "table", "tables")), \(Format.count(evidence.rows, "row", "rows"))", proof,
       ])
     }

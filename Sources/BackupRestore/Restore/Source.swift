@@ -32,11 +32,16 @@ extension Restore {
       source.only = options.only ?? (choice.files == nil ? .database : choice.database == nil ? .files : nil)
       return source
     }
-    if names.isEmpty, !catalog.entries.contains(where: { ($0.id.date ?? .distantFuture) <= options.at ?? .distantFuture }) {
+    if let time = options.at, let entry = catalog.beingRead(at: time, host: context.host, only: options.only) {
+      log.warning(
+        "set \(entry.id) is passed over: it began before \(Format.time(time)), but had not been read before \(Format.time(entry.read(options.only)))\n  hint: what changed in between may be in it; restore \(entry.id) takes it all the same"
+      )
+    }
+    if names.isEmpty, !catalog.entries.contains(where: { $0.read(options.only) <= options.at ?? .distantFuture }) {
       let choice = try old.newest(at: options.at, options.only)
       if !choice.isEmpty { return try await source(of: choice) }
     }
-    return try await source(of: try catalog.choose(options.choice, host: context.host))
+    return try await source(of: try catalog.choose(options.choice, host: context.host, only: options.only))
   }
 
   private func source(of entry: Catalog.Entry) async throws -> Source {

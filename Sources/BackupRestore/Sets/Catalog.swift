@@ -31,6 +31,16 @@ struct Catalog: Sendable {
     var trusted: Bool { sound && !rebuilt }
     var parts: [Snapshot] { (files.map { [$0] } ?? []) + databases }
 
+    /// When it had been read: nothing of it is younger. A dump shows the moment before its backup began, files are read until the end
+    /// of theirs, minutes or hours after the set's own second.
+    func read(_ only: Only?) -> Date {
+      let files = only == .database ? nil : files?.ended
+      let databases = only == .files ? [] : databases.compactMap(\.date)
+      // Their fractions of a second are cut off, so each counts as the next whole one.
+      let last = ((files.map { [$0] } ?? []) + databases).max()?.addingTimeInterval(1)
+      return max(last ?? .distantPast, id.date ?? .distantFuture)
+    }
+
     /// What of it is gone.
     var lost: String { "its part \(gone.map { String($0.prefix(8)) }.joined(separator: ", ")) is gone" }
 
@@ -109,14 +119,18 @@ struct Catalog: Sendable {
   }
 
   /// - Throws: `Failure` 22 where the choice is the operator's.
-  func choose(_ choice: Choice, host: String) throws -> Entry {
+  func choose(_ choice: Choice, host: String, only: Only? = nil) throws -> Entry {
     switch choice {
     case .named(let beginning): return try named(beginning, host: host)
     case .newest: return try newest(among: of(host), host, when: "")
     case .at(let time):
-      return try newest(
-        among: of(host).filter { ($0.id.date ?? .distantFuture) <= time }, host, when: " at or before \(Format.time(time))")
+      return try newest(among: of(host).filter { $0.read(only) <= time }, host, when: " read by \(Format.time(time))")
     }
+  }
+
+  /// The newest set that began by this time and had not been read by then: part of it may be younger.
+  func beingRead(at time: Date, host: String, only: Only?) -> Entry? {
+    of(host).last { ($0.id.date ?? .distantFuture) <= time && $0.read(only) > time && !$0.incomplete && !$0.isSafety }
   }
 
   private func named(_ beginning: String, host: String) throws -> Entry {
@@ -133,6 +147,12 @@ struct Catalog: Sendable {
     }
     guard let entry = found.first else {
       throw Failure(.refused, "there is no set \(printable(beginning))", hint: "restore --list shows all sets")
+    }
+    // Somebody else's data: a slip of the keyboard must not put it over this application's.
+    if entry.host != host {
+      throw Failure(
+        .refused, "set \(entry.id) is of \(printable(entry.host)), and RESTIC_HOST is \(printable(host))",
+        hint: "if it is the one you want, set RESTIC_HOST=\(printable(entry.host)) for this run")
     }
     try check(entry, host)
     return entry
@@ -152,7 +172,7 @@ struct Catalog: Sendable {
         .refused, "there is no complete set of \(host)\(when)",
         hint: others.isEmpty
           ? "run backup first; restore --list shows what is there"
-          : "there are sets of \(others.sorted().joined(separator: ", ")): set RESTIC_HOST, or name a set")
+          : "there are sets of \(others.sorted().joined(separator: ", ")): set RESTIC_HOST to the one you want")
     }
     // A newer set that somebody should look at: the choice is not ours.
     if let doubted = restorable.last(where: { $0.doubted && $0.id > entry.id }) {

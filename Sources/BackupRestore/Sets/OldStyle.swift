@@ -42,11 +42,14 @@ struct OldStyle: Equatable, Sendable {
   /// Longer than the predecessor took from its first to its last repository, shorter than a day.
   static let sameNight: TimeInterval = 12 * 3600
 
-  /// The newest of each kind, as the predecessor restored, at or before `time`.
+  /// The newest of each kind, as the predecessor restored, that had been read by `time`.
   ///
   /// - Throws: `Failure` 22 where database and files are not of the same night: the choice is the operator's.
   func newest(at time: Date?, _ only: Only?) throws -> Choice {
-    let candidates = items.filter { time == nil || ($0.snapshot.date ?? .distantFuture) <= time! }
+    let candidates = items.filter { item in
+      guard let time else { return true }
+      return ((item.kind == .files ? item.snapshot.ended : item.snapshot.date) ?? .distantFuture) <= time
+    }
     var choice = Choice()
     if only != .database { choice.files = candidates.last { $0.kind == .files } }
     if only != .files { choice.database = candidates.last { $0.kind == .database } }

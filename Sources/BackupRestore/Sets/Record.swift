@@ -27,6 +27,7 @@ struct Record: Codable, Equatable, Sendable {
     if let files {
       tags += ["files=\(files.snapshot)"]
       if let evidence = files.evidence { tags += ["file-count=\(evidence.entries)", "file-bytes=\(evidence.bytes)"] }
+      if let unreadable = files.unreadable { tags.append("unreadable=\(unreadable.count)") }
     }
     for database in databases {
       tags += ["database=\(database.snapshot)"]
@@ -65,6 +66,26 @@ struct FilesPart: Codable, Equatable, Sendable {
   /// The directory's own owner and mode, which the relative tree does not hold.
   let root: FileAttributes?
   let evidence: FilesEvidence?
+  /// What could not be read and is not in the snapshot (FILES_ALLOW_UNREADABLE); nil: nothing.
+  var unreadable: Unreadable?
+
+  struct Unreadable: Codable, Equatable, Sendable {
+    let count: Int
+    /// The first of them.
+    let names: [String]
+
+    static let shown = 20
+
+    init?(_ names: [String]) {
+      if names.isEmpty { return nil }
+      (count, self.names) = (names.count, Array(names.prefix(Self.shown)))
+    }
+
+    var text: String {
+      Format.count(count, "unreadable file is", "unreadable files are") + " not in the set: "
+        + names.map(printable).joined(separator: ", ") + (count > names.count ? ", …" : "")
+    }
+  }
 }
 
 /// What a snapshot's tree holds, by type.
