@@ -47,6 +47,34 @@ import Testing
     try await broken.expectTidy("two restores")
   }
 
+  /// The night's set is saved, and what comes then can take hours: it is no reason to wait in an emergency. Another backup waits.
+  @Test(arguments: ["forget", "copy", "check"], [true, false])
+  func aRestoreNeedNotWaitForRetentionCopyOrCheckAndAnotherBackupDoes(_ verb: String, _ withDatabase: Bool) async throws {
+    let broken = try await Broken(megabytes: 1)
+    let copy = ["COPY_RESTIC_REPOSITORY": broken.site.root + "/copy", "COPY_RESTIC_PASSWORD": "c"]
+    let changes = copy.merging(withDatabase ? [:] : ["POSTGRES_DB": ""]) { $1 }
+    try await broken.succeed("init", with: copy)
+    let held = "touch '\(broken.site.root)/held'; until [ -e '\(broken.site.root)/go' ]; do sleep 0.05; done"
+    let path = try broken.site.fake(
+      "restic", "PATH=${PATH#*:}\ncase \" $* \" in *\" \(verb) \"*) \(held) ;; esac\nexec restic \"$@\"")
+    async let night = broken.site.run("backup", ["--check"], with: changes.merging(["PATH": path]) { $1 })
+    try await broken.site.until("[ -e held ]")
+    try await broken.write("second")
+    try await broken.succeed("restore", with: changes.merging(["LOCK_WAIT": "0"]) { $1 })
+    #expect(try await broken.live() == (withDatabase ? "first first" : "second first"))
+    if withDatabase {
+      let status = try await broken.site.run("restore", ["--status"])
+      #expect(status.output.contains("in progress: retention, copy or check of "), "\(status)")
+    }
+    let another = try await broken.site.run("backup", with: changes.merging(["LOCK_WAIT": "1"]) { $1 })
+    #expect(another.code == 4 && another.errors.contains("are left to the next backup"), "\(another)")
+    #expect(another.errors.contains("the retention, copy and check of"), "\(another)")
+    try await Shell.script("touch go", in: broken.site.root)
+    let ended = try await night
+    #expect(ended.code == 0 && ended.output.contains("the structure is whole"), "\(ended)")
+    try await broken.succeed("backup", with: changes)
+  }
+
   /// Who may not wait says who is there.
   @Test func aRestoreThatMayNotWaitNamesTheOneThatIsAtWork() async throws {
     let broken = try await Broken(megabytes: 1)

@@ -9,12 +9,12 @@ import Testing
   static let directory = Engine.project + "/docker/kubernetes"
 
   /// `quiesce` is a component, and goes with the base.
-  static func built(_ name: String) async throws -> String {
+  static func built(_ name: String, _ more: String = "") async throws -> String {
     if name != "quiesce" { return try await Shell.run("kubectl", ["kustomize", "\(directory)/\(name)"]).output }
     let overlay = "/tmp/backup-restore-quiesce.\(UInt64.random(in: 0 ... .max))"
     try FileManager.default.createDirectory(atPath: overlay, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: overlay) }
-    let text = "resources: [../..\(directory)/base]\ncomponents: [../..\(directory)/quiesce]\n"
+    let text = "resources: [../..\(directory)/base]\ncomponents: [../..\(directory)/quiesce]\n" + more
     try text.write(toFile: overlay + "/kustomization.yaml", atomically: true, encoding: .utf8)
     return try await Shell.run("kubectl", ["kustomize", overlay]).output
   }
@@ -51,9 +51,31 @@ import Testing
     // The Role, and the binding that names it.
     #expect(quiesce.components(separatedBy: "kind: Role\n").count == 3)
     #expect(try await !Self.built("base").contains("kind: Role"))
-    for rule in APIServer.rules.split(separator: "\n") {
+    for rule in APIServer.rules(["named-by-the-overlay"]).split(separator: "\n") {
       for word in rule.split(whereSeparator: { "{}[],: -\"".contains($0) }) { #expect(quiesce.contains(word)) }
     }
+  }
+
+  /// As the component's first lines have it. A rule without names would be a rule for every deployment of the namespace.
+  @Test func theRoleNamesTheDeploymentsThatItMayScale() async throws {
+    let text = try String(contentsOfFile: Self.directory + "/quiesce/kustomization.yaml", encoding: .utf8)
+    let lines = text.split(separator: "\n").filter { $0.hasPrefix("#   ") }.map { $0.dropFirst(4) }
+    let names = try #require(lines.first { $0.hasPrefix("QUIESCE_DEPLOYMENTS: ") }?.split(separator: " ").last)
+    let patches = lines.drop { $0 != "patches:" }.joined(separator: "\n") + "\n"
+    let role = try await Self.built("quiesce", patches).components(separatedBy: "---\n").first { $0.contains("kind: Role\n") }
+    let listed = try #require(role?.firstMatch(of: /resourceNames:\n((?:  - .*\n)+)/)).1.split(separator: "\n").map {
+      $0.dropFirst(4)
+    }
+    #expect(listed == names.split(separator: ","))
+    #expect(try await Self.built("quiesce").contains("resourceNames:\n  - named-by-the-overlay\n"))
+  }
+
+  /// restic takes the lock of a process it does not see for dead where the host name is its own: a name that two pods share, in two
+  /// namespaces or on two nodes, would cost each the lock it works under.
+  @Test func noTwoPodsShareAHostName() async throws {
+    for name in ["base", "quiesce"] { #expect(try await !Self.built(name).contains("hostname: "), "\(name)") }
+    let example = try await Self.built("example")
+    #expect(example.components(separatedBy: "hostname: ").count == 2 && example.contains("      hostname: forgejo-"))
   }
 
   @Test func theJobIsNotTriedAgainForWhatTryingAgainDoesNotMend() async throws {

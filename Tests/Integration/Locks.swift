@@ -43,6 +43,29 @@ import Testing
     #expect(try await site.run("backup").code == 0)
   }
 
+  /// Whoever may connect to the maintenance database can take it, and would end every night with 11.
+  @Test func aLockThatIsHeldByAnotherRoleIsNoRunOfOursAndTheMessageSaysHowToKeepItOut() async throws {
+    let site = try await Backups.site(["LOCK_WAIT": "1"])
+    let cluster = try #require(site.cluster)
+    let role = site.database + "_app"
+    try await cluster.psql("postgres", "CREATE ROLE \(role) LOGIN PASSWORD 'app'")
+    let environment = cluster.environment.merging(["PGUSER": role, "PGPASSWORD": "app", "PGDATABASE": "postgres"]) { $1 }
+    async let holding = Shell.run(
+      Cluster.binaries + "/psql",
+      ["-XAtqc", "SELECT pg_advisory_lock(hashtextextended('backup-restore \(site.database)', 0)), pg_sleep(600)"],
+      environment: environment, check: false)
+    let held =
+      "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE usename = '\(role)' AND locktype = 'advisory'"
+    while try await cluster.psql("postgres", held).output != "1\n" { try await Task.sleep(for: .milliseconds(50)) }
+    let locked = try await site.run("backup")
+    #expect(locked.code == 11 && locked.errors.contains("role \(role) (psql), which is no run of backup-restore"), "\(locked)")
+    #expect(locked.errors.contains("REVOKE CONNECT ON DATABASE \"postgres\" FROM PUBLIC, \"\(role)\""), "\(locked)")
+    try await cluster.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '\(role)'")
+    _ = try await holding
+    #expect(try await site.run("backup").code == 0)
+    try await cluster.psql("postgres", "DROP ROLE \(role)")
+  }
+
   @Test func anExclusiveLockOnATableEndsWithADeadline() async throws {
     let site = try await Backups.site(["LOCK_WAIT": "2"])
     let blocker = try await Connection(

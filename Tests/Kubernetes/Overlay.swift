@@ -57,10 +57,19 @@ struct Overlay {
         - target:
             kind: Deployment
           patch: |
+            - {op: add, path: /spec/template/spec/hostname, value: \(namespace)}
             \(Self.volumes("/spec/template/spec"))
+        \(role)
       \(more)
       """
     try text.write(toFile: directory + "/kustomization.yaml", atomically: true, encoding: .utf8)
+  }
+
+  /// The deployments of QUIESCE_DEPLOYMENTS, in the Role too.
+  private var role: String {
+    guard components.contains("quiesce"), let names = config["QUIESCE_DEPLOYMENTS"] ?? nil else { return "" }
+    return
+      "- {target: {kind: Role}, patch: '[{op: replace, path: /rules/0/resourceNames, value: [\(names)]}]'}"
   }
 
   /// The application's claim and the repository's volume, as operations in JSON.

@@ -83,7 +83,10 @@ import Testing
   @Test func pgDumpGetsTheseArguments() throws {
     #expect(
       DatabaseSettings.dumpArguments(snapshot: "00000003-1", waits: try configuration(["LOCK_WAIT": "7"]).waits)
-        == ["--format=custom", "--compress=0", "--no-password", "--snapshot=00000003-1", "--lock-wait-timeout=7000"])
+        == [
+          "--dbname=\(DatabaseSettings.keepalives)", "--format=custom", "--compress=0", "--no-password", "--snapshot=00000003-1",
+          "--lock-wait-timeout=7000",
+        ])
   }
 
   @Test func resticRunsPgDumpWithoutResticsSecrets() {
@@ -116,7 +119,7 @@ import Testing
     #expect(
       restore.command(staging: "app.staging", archive: variant.archive, jobs: 4)
         == Command(
-          "/p/pg_restore", ["--dbname=", "--no-password"] + variant.arguments,
+          "/p/pg_restore", ["--dbname=\(DatabaseSettings.keepalives)", "--no-password"] + variant.arguments,
           environment: settings.environment(["PATH": "/b"], database: "app.staging")))
     #expect(restore.expectsTimeoutError == !variant.arguments.contains("--exit-on-error"))
   }

@@ -11,6 +11,25 @@ import Testing
       problems([name: "1"]) == [Problem("\(name) is not a variable of this toolkit", hint: "did you mean \(meant)?")])
   }
 
+  /// Everybody can read it in the manifests.
+  @Test(arguments: [
+    "RESTIC_PASSWORD", "RESTIC_NEW_PASSWORD", "COPY_RESTIC_PASSWORD", "COPY_RESTIC_NEW_PASSWORD", "POSTGRES_PASSWORD",
+    "DRILL_POSTGRES_PASSWORD",
+  ]) func thePlaceholderOfTheManifestsIsNoPassword(name: String) throws {
+    let directory = try Temporary()
+    let file = try directory.file("change-me\n")
+    let others = [
+      "COPY_RESTIC_REPOSITORY": "/copy", "COPY_RESTIC_PASSWORD": "c", "POSTGRES_DB": "app", "POSTGRES_USER": "u",
+      "POSTGRES_HOST": "h", "DRILL_POSTGRES_USER": "u", "DRILL_POSTGRES_HOST": "h",
+    ]
+    #expect(problems(others).isEmpty)
+    for variables in [[name: "change-me"], [name: "", name + "_FILE": file]] {
+      let found = problems(others.merging(variables) { $1 })
+      #expect(found.count == 1 && found[0].fact.hasPrefix("\(name) is \"change-me\""), "\(found)")
+    }
+    #expect(problems(others.merging([name: "change-me not"]) { $1 }).isEmpty)
+  }
+
   @Test(arguments: [
     [
       "POSTGRES_PORT": "tcp://10.0.0.1:5432", "POSTGRES_PORT_5432_TCP": "tcp://10.0.0.1:5432",

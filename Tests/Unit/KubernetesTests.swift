@@ -56,6 +56,12 @@ import Testing
     }
   }
 
+  /// A Role without names is one for every deployment of the namespace.
+  @Test func theRulesToAddNameTheDeployments() {
+    let rule = "{apiGroups: [apps], resources: [deployments], resourceNames: [front, gateway], verbs: [get, patch]}"
+    #expect(APIServer.rules(["front", "gateway"]).contains(rule))
+  }
+
   static let pods = #"""
     {"kind":"PartialObjectMetadataList","items":[
     {"metadata":{"name":"web-1","labels":{"pod-template-hash":"9f"},"ownerReferences":[{"kind":"ReplicaSet","name":"web-9f"}]}},

@@ -57,6 +57,15 @@ import Testing
     #expect(plan([orphan(1), Day(day: 2), orphan(3)], removing: []) == .init())
   }
 
+  /// A backup that began since, on a node whose clock is behind, looks like one that never ended.
+  @Test func partsThatWereNotThereWhenTheRunBeganStay() {
+    let days = [Day(day: 1), Day(day: 2, record: false), Day(day: 3, record: false), Day(day: 4)]
+    let plan = CatalogTests.catalog(days).forgettable(
+      records: [], marks: [], host: "app", keeping: .day(4), unrecorded: CatalogTests.catalog(Array(days[..<2])).unrecorded("app")
+    )
+    #expect(plan == .init(records: [], files: ["f2"], databases: ["d2"], sets: [.day(2)]))
+  }
+
   @Test func recordsOfAnotherHostDoNotMakePartsForgettable() {
     let days = [Day(day: 1, host: "other"), Day(day: 2, record: false), Day(day: 3, host: "other")]
     #expect(plan(days, removing: []) == .init())

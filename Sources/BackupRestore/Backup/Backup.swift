@@ -32,14 +32,41 @@ public struct Backup: Sendable {
     for entry in ready.catalog.of(context.host) where !entry.gone.isEmpty {
       log.warning("set \(entry.id) is damaged: \(entry.lost); somebody or something forgot it, or the storage lost it")
     }
-    var results = [try await retain(saved.record, in: context, since: ready)]
-    results.append(try await copySets(saved.record))
-    if checking { results.append(try await check()) }
+    let results = try await afterwards(saved, ready, checking: checking)
     if let unreadable = saved.record.files?.unreadable { log.warning("\(unreadable.text)") }
     // An API server that was away may be back: the next run is a night away.
     let isResumed = saved.isResumed ? true : await ready.commit.resume(ready.quiesce)
     if results.contains(.attention) || !isResumed { return .attention }
     return saved.record.files?.unreadable == nil ? .done : .unreadable
+  }
+
+  /// Retention, copy and check, which may take hours: a restore may begin meanwhile.
+  private func afterwards(_ saved: SavedSet, _ ready: Ready, checking: Bool) async throws -> [ExitStatus] {
+    // Where the application is down still, it is scaled back at the end, and nobody may be in the middle of a swap then.
+    if saved.isResumed {
+      do { try await release(ready) } catch let failure as Failure where failure.status == .locked {
+        log.error("set \(saved.record.id) is saved; its retention, copy and check are left to the next backup", failure)
+        return [.attention]
+      }
+    }
+    var results = [try await retain(saved.record, in: context, since: ready)]
+    results.append(try await copySets(saved.record))
+    if checking { results.append(try await check()) }
+    return results
+  }
+
+  /// The locks of database and volume. No two backups are at what comes now at once: each waits for the one before.
+  ///
+  /// - Throws: `Failure` 11 where that one takes longer than LOCK_WAIT.
+  private func release(_ ready: Ready) async throws {
+    do {
+      try await ready.server?.unlock(ready.names)
+      if let directory = ready.commit.directory { try await DirectoryLock.release(directory, waits: configuration.waits) }
+      try await ready.server?.lock(ready.names, for: .repositories)
+    } catch let error as ConnectionError {
+      // With the session its locks are gone. restic's own still keep two retentions from one repository.
+      log.info("the session with the maintenance database broke: \(error)")
+    }
   }
 
   struct SavedSet: Sendable {

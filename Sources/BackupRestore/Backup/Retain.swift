@@ -25,7 +25,10 @@ extension Backup {
         )
         return .attention
       }
-      let plan = catalog.forgettable(records: removed, marks: sets, host: context.host, keeping: record.id)
+      // Another backup may have begun, by a clock that is behind: its parts have no record yet.
+      let plan = catalog.forgettable(
+        records: removed, marks: sets, host: context.host, keeping: record.id, unrecorded: ready?.catalog.unrecorded(context.host)
+      )
       try await apply(plan, in: context)
       let kept = catalog.of(context.host).filter { $0.record != nil && !plan.sets.contains($0.id) }
       if context.settings.prefix.isEmpty { context.numbers.change { ($0.sets, $0.oldest) = (kept.count, kept.first?.id.date) } }

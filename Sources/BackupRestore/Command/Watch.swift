@@ -7,6 +7,7 @@ package final class Watch: Sendable {
     var last = ContinuousClock().now
     var moved = false
     var trouble: ContinuousClock.Instant?
+    var isOver = false
   }
   private let limit: Duration?
   private let patience: Duration
@@ -24,11 +25,15 @@ package final class Watch: Sendable {
   /// A child says that it failed and tries again.
   func fail() { state.withLock { $0.trouble = $0.trouble ?? ContinuousClock().now } }
 
+  /// Somebody else knows that it will not go on.
+  func end() { state.withLock { $0.isOver = true } }
+
   /// Why the child should be stopped now.
   var verdict: Outcome.Stop? {
     let now = ContinuousClock().now
     return state.withLock { state in
       if !state.moved, let since = state.trouble, now - since > patience { return .deadline }
+      if state.isOver { return .stalled }
       if let limit, now - state.last > limit { return .stalled }
       return nil
     }

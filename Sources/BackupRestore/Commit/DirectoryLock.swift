@@ -1,9 +1,11 @@
 import Glibc
 import SystemPackage
 
-/// flock(2) on FILES_DIRECTORY itself: works on a read-only mount, and ends with the process that holds it.
+/// Locks on FILES_DIRECTORY itself: they work on a read-only mount, and end with the process that holds them.
 enum DirectoryLock {
-  /// Holds it from now on: the descriptor is never closed.
+  private static let held = Locked<[String: FileDescriptor]>([:])
+
+  /// flock(2), held from now on.
   ///
   /// - Throws: `Failure` 22 where it cannot be opened, 11 when another run holds it for longer than LOCK_WAIT.
   static func take(_ directory: String, waits: Waits) async throws {
@@ -15,16 +17,60 @@ enum DirectoryLock {
         .refused, "\(FileError("open", directory, error))",
         hint: "run as its owner (this is user \(geteuid())), or as root with the capability DAC_OVERRIDE")
     }
+    try await waiting("\(directory) is", waits) { try lock(descriptor, directory) }
+    held.change { $0[directory] = descriptor }
+  }
+
+  /// Others may have it from now on; only another backup waits, before it does what comes after its own set. Nothing where it is not held.
+  ///
+  /// That is a second lock on the same directory, which flock(2) does not see and fcntl(2) does: of a directory, which nobody opens for
+  /// writing, it can only be a shared one. So whoever has the first asks whether anybody shares the second, and takes it.
+  ///
+  /// - Throws: `Failure` 11 when another run holds that for longer than LOCK_WAIT.
+  static func release(_ directory: String, waits: Waits) async throws {
+    guard let descriptor = held.value[directory] else { return }
+    defer { flock(descriptor.rawValue, LOCK_UN) }
+    var isFirst = true
+    try await waiting("the retention, copy and check of what was in \(directory) before is", waits) {
+      // Let go between two tries, for those who wait for the first.
+      defer { isFirst = false }
+      guard try isFirst || lock(descriptor, directory) else { return false }
+      if try control(descriptor, F_OFD_GETLK, F_WRLCK, directory) == F_UNLCK {
+        _ = try control(descriptor, F_OFD_SETLK, F_RDLCK, directory)
+        return true
+      }
+      flock(descriptor.rawValue, LOCK_UN)
+      return false
+    }
+  }
+
+  private static func lock(_ descriptor: FileDescriptor, _ directory: String) throws -> Bool {
+    if flock(descriptor.rawValue, LOCK_EX | LOCK_NB) == 0 { return true }
+    guard errno == EWOULDBLOCK || errno == EINTR else { throw FileError("flock", directory) }
+    return false
+  }
+
+  /// Of the first byte, by whatever numbers Linux has for locks that belong to a descriptor and not to the whole process.
+  private static let (F_OFD_GETLK, F_OFD_SETLK): (Int32, Int32) = (36, 37)
+
+  private static func control(_ descriptor: FileDescriptor, _ command: Int32, _ type: Int32, _ directory: String) throws -> Int32
+  {
+    var lock = flock()
+    (lock.l_type, lock.l_whence, lock.l_len) = (Int16(type), Int16(SEEK_SET), 1)
+    guard fcntl(descriptor.rawValue, command, &lock) == 0 else { throw FileError("fcntl", directory) }
+    return Int32(lock.l_type)
+  }
+
+  private static func waiting(_ what: String, _ waits: Waits, _ body: () throws -> Bool) async throws {
     let deadline = ContinuousClock().now + waits.lock
     var told = false
-    while flock(descriptor.rawValue, LOCK_EX | LOCK_NB) != 0 {
-      guard errno == EWOULDBLOCK || errno == EINTR else { throw FileError("flock", directory) }
+    while try !body() {
       if ContinuousClock().now >= deadline {
         throw Failure(
-          .locked, "\(directory) is in use by another run",
+          .locked, "\(what) in use by another run",
           hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
       }
-      if !told { log.info("\(directory) is locked by another run: waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)") }
+      if !told { log.info("\(what) locked by another run: waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)") }
       told = true
       try await Task.sleep(for: .milliseconds(500))
     }

@@ -69,7 +69,19 @@ struct Environment {
     }
   }
 
-  mutating func secret(_ name: String) -> Secret? { text(name).map { Secret($0) } }
+  /// `optional`: as `text` has it.
+  mutating func secret(_ name: String, optional: Bool = false) -> Secret? {
+    guard let value = text(name, optional: optional) else { return nil }
+    if value == Self.placeholder {
+      report(
+        "\(name) is \"\(value)\", the placeholder of the manifests, which everybody knows",
+        hint: "set a password of your own; a repository that was made with it takes one by restic -r REPOSITORY key passwd")
+    }
+    return Secret(value, masked: value != Self.placeholder)
+  }
+
+  /// What docker/kubernetes/base/secret.yaml holds.
+  static let placeholder = "change-me"
 
   /// A whole number from `minimum` to `maximum`.
   mutating func number(_ name: String, default standard: Int, minimum: Int = 0, maximum: Int = .max) -> Int {

@@ -29,7 +29,7 @@ struct RepositorySettings: Sendable, Equatable {
     let base = environment.text(prefix + "RESTIC_REPOSITORY")
     let password = environment.secret(prefix + "RESTIC_PASSWORD")
     // The predecessor's manifests name its file always; the Secret holds it only while it is needed.
-    newPassword = environment.text(prefix + "RESTIC_NEW_PASSWORD", optional: true).map { Secret($0) }
+    newPassword = environment.secret(prefix + "RESTIC_NEW_PASSWORD", optional: true)
     if base == nil, !environment.problems.contains(where: { $0.fact.hasPrefix("\(prefix)RESTIC_REPOSITORY_FILE") }) {
       environment.report(
         "\(prefix)RESTIC_REPOSITORY is not set",

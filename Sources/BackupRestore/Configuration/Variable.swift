@@ -48,7 +48,7 @@ struct Variable: Sendable {
     Variable("CHECK_DAYS", "28", "backup --check, run every day, reads everything within this many days"),
     Variable("LOCK_WAIT", "600", "seconds to wait for a lock that another run or session holds"),
     Variable("CONNECT_TIMEOUT", "120", "seconds until a repository must have answered; a database 30 at most"),
-    Variable("STALL_TIMEOUT", "1800", "seconds a transfer may stand still before it is stopped"),
+    Variable("STALL_TIMEOUT", "1800", "seconds a transfer or the server may stand still before it is given up"),
     Variable("LOG_FORMAT", "text", "text or json"),
     Variable("METRICS_PUSHGATEWAY_URL", "", "Prometheus Pushgateway to push the run's numbers to"),
     Variable("PING_URL", "", "URL told of start and exit code, as healthchecks.io takes it"),

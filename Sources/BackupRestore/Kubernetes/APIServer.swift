@@ -11,6 +11,8 @@ struct APIServer: Sendable {
   let base: [String: String]
   /// How long it may be away.
   var patience = Duration.seconds(30)
+  /// The deployments that this pod must be allowed to scale.
+  var deployments: [String] = []
 
   /// Nil outside a pod, and in one without a token.
   init?(_ environment: [String: String], base: [String: String], account: String = APIServer.account) {
@@ -93,7 +95,7 @@ struct APIServer: Sendable {
     case 403:
       throw Failure(
         .refused, "this pod's service account may not \(Self.verb(request)) in namespace \(namespace): \(Self.message(response))",
-        hint: "add to its Role:\n" + Self.rules)
+        hint: "its Role must hold, with every name of QUIESCE_DEPLOYMENTS and no other:\n" + Self.rules(deployments))
     default:
       throw Failure(
         .refused, "the API server answered \(response.status) for deployment \(printable(deployment)): \(Self.message(response))",
@@ -105,11 +107,14 @@ struct APIServer: Sendable {
     request.url.contains("/pods?") ? "list pods" : "\(request.method == "GET" ? "get" : "patch") deployments"
   }
 
-  /// What a Role must hold.
-  static let rules = """
-      - {apiGroups: [apps], resources: [deployments], verbs: [get, patch]}
-      - {apiGroups: [""], resources: [pods], verbs: [list]}
-    """
+  /// What a Role must hold, and no more: who may patch a deployment may run any image in it, with any Secret of the namespace.
+  static func rules(_ deployments: [String]) -> String {
+    let names = deployments.map { printable($0) }.joined(separator: ", ")
+    return """
+        - {apiGroups: [apps], resources: [deployments], resourceNames: [\(names)], verbs: [get, patch]}
+        - {apiGroups: [""], resources: [pods], verbs: [list]}
+      """
+  }
 
   private static func message(_ response: Request.Response) -> String {
     struct Status: Decodable { let message: String? }

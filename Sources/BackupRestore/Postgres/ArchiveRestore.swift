@@ -13,17 +13,20 @@ struct ArchiveRestore: Sendable {
   /// A nil archive is read from standard input, which pg_restore cannot do in parallel.
   func command(staging: String, archive: String?, jobs: Int) -> Command {
     // --dbname makes it connect; a name with = would be read as a connection string, so it goes through the environment.
-    var arguments = ["--dbname=", "--no-password"]
+    var arguments = ["--dbname=\(DatabaseSettings.keepalives)", "--no-password"]
     if !expectsTimeoutError { arguments.append("--exit-on-error") }
     if !keepOwners { arguments.append("--no-owner") }
     if let archive { arguments += ["--jobs=\(jobs)", archive] }
     return Command(program, arguments, environment: settings.environment(base, database: staging))
   }
 
-  /// Runs it. - Throws: `Failure` when pg_restore fails for any other reason than that one known error.
-  func run(_ command: Command, input: Input) async throws {
+  /// Runs it. - Throws: `Failure` when pg_restore fails for any other reason than that one known error, or its sessions stand still.
+  func run(_ command: Command, input: Input, backends: BackendWatch) async throws {
     let errors = ClientErrors("pg_restore")
-    let outcome = try await Runner.run(command, input: input, output: .document(limit: 1 << 16), errors: errors.take)
+    backends.watch.begin()
+    let outcome = try await Runner.run(
+      command, input: input, output: .document(limit: 1 << 16), watch: backends.watch, errors: errors.take)
+    if outcome.stopped != nil { throw backends.failure("pg_restore") }
     if outcome.ending.succeeded { return }
     if expectsTimeoutError, outcome.ending == .exited(1), errors.onlyTimeout {
       log.info("pg_restore \(clientMajor) set transaction_timeout, which server \(serverMajor) does not know: harmless, ignored")

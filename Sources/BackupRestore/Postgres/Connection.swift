@@ -13,6 +13,10 @@ package actor Connection {
 
   private let handle: Handle
   let database: String
+  private let settings: DatabaseSettings
+  private let waits: Waits
+  /// Nil for the session that watches another one.
+  private let isWatched: Bool
   /// 150018 for 15.18.
   nonisolated let serverVersion: Int
   nonisolated var serverMajor: Int { serverVersion / 10000 }
@@ -27,8 +31,8 @@ package actor Connection {
   /// Connects, within `waits.connect`, and pins what would change the text form of values.
   ///
   /// - Throws: `ConnectionError` when the server does not let us in.
-  package init(_ settings: DatabaseSettings, database: String, waits: Waits) async throws {
-    self.database = database
+  package init(_ settings: DatabaseSettings, database: String, waits: Waits, isWatched: Bool = true) async throws {
+    (self.database, self.settings, self.waits, self.isWatched) = (database, settings, waits, isWatched)
     var options = [
       "host": settings.host, "port": String(settings.port), "dbname": database, "user": settings.user,
       "application_name": "backup-restore \(Program.name)", "client_encoding": "UTF8",
@@ -110,7 +114,8 @@ package actor Connection {
     guard sent == 1 else { throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer)))) }
     var rows: [[String?]] = []
     var failure: DatabaseError?
-    while let result = try nextResult(pointer, stopped) {
+    let patience = Patience(isWatched ? BackendWatch(.session(PQbackendPID(pointer)), settings, waits, limit: waits.stall) : nil)
+    while let result = try nextResult(pointer, patience, stopped) {
       defer { PQclear(result) }
       switch PQresultStatus(result) {
       case PGRES_TUPLES_OK:
@@ -132,24 +137,60 @@ package actor Connection {
     return rows
   }
 
-  /// Waits for the next result with poll(2), so that a cancelled task is noticed while the server works.
-  private func nextResult(_ pointer: OpaquePointer, _ stopped: () -> Bool) throws -> OpaquePointer? {
-    var cancelled = false
+  /// Waits for the next result with poll(2), so that a cancelled task is noticed while the server works, and a server that does not.
+  private func nextResult(
+    _ pointer: OpaquePointer, _ patience: Patience, _ stopped: () -> Bool
+  ) throws -> OpaquePointer? {
+    var cancelled: ContinuousClock.Instant?
     while PQisBusy(pointer) == 1 {
-      if stopped(), !cancelled {
-        cancelled = true
-        if let cancel = PQgetCancel(pointer) {
-          var buffer = [CChar](repeating: 0, count: 256)
-          PQcancel(cancel, &buffer, 256)
-          PQfreeCancel(cancel)
-        }
+      if let cancelled {
+        // A backend that stands still does not hear it. The session is lost, its locks end with it.
+        if cancelled.duration(to: .now) > Self.grace { throw CancellationError() }
+      } else if stopped() {
+        cancelled = .now
+        cancel(pointer)
       }
+      try patience.check()
       var ready = pollfd(fd: PQsocket(pointer), events: Int16(POLLIN), revents: 0)
       if poll(&ready, 1, 100) > 0, PQconsumeInput(pointer) == 0 {
         throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer))))
       }
     }
     return PQgetResult(pointer)
+  }
+
+  /// How long a cancelled query has to end.
+  private static let grace = Duration.seconds(4)
+
+  /// On a thread that is not waited for: libpq waits for the server to close that connection, for ever where it stands still.
+  private func cancel(_ pointer: OpaquePointer) {
+    guard let address = PQgetCancel(pointer).map({ Int(bitPattern: $0) }) else { return }
+    blockingQueue().async {
+      let cancel = OpaquePointer(bitPattern: address)
+      var buffer = [CChar](repeating: 0, count: 256)
+      PQcancel(cancel, &buffer, 256)
+      PQfreeCancel(cancel)
+    }
+  }
+}
+
+/// How long a query may go on without a sign of work: a long one is looked at by another session.
+private final class Patience {
+  private let backend: BackendWatch?
+  private let begin = ContinuousClock().now
+  private var looking: Task<Void, Never>?
+
+  init(_ backend: BackendWatch?) { self.backend = backend }
+
+  deinit { looking?.cancel() }
+
+  /// - Throws: `ConnectionError` where there was none for STALL_TIMEOUT.
+  func check() throws {
+    guard let backend else { return }
+    if looking == nil, begin.duration(to: .now) > min(.seconds(30), backend.limit / 4) {
+      looking = Task { await backend.look(every: min(.seconds(5), backend.limit / 10)) }
+    }
+    if backend.watch.verdict != nil { throw ConnectionError(message: backend.failure("a query").problems[0].fact) }
   }
 }
 

@@ -13,17 +13,20 @@ struct PlainDump: Sendable {
 
   func command(staging: String) -> Command {
     let arguments = [
-      "--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=\(goesOn ? 0 : 1)", "--set=VERBOSITY=verbose",
+      "--no-psqlrc", "--quiet", "--dbname=\(DatabaseSettings.keepalives)", "--no-password",
+      "--set=ON_ERROR_STOP=\(goesOn ? 0 : 1)", "--set=VERBOSITY=verbose",
       "--output=/dev/null", "--file=-",
     ]
     return Command(program, arguments, environment: settings.environment(base, database: staging))
   }
 
   /// Runs it, and returns the errors that were accepted. - Throws: `Failure` for any error but that one known one.
-  func run(staging: String, input: Input) async throws -> [String] {
+  func run(staging: String, input: Input, backends: BackendWatch) async throws -> [String] {
     let errors = ClientErrors("psql")
+    backends.watch.begin()
     let outcome = try await Runner.run(
-      command(staging: staging), input: input, output: .document(limit: 1 << 16), errors: errors.take)
+      command(staging: staging), input: input, output: .document(limit: 1 << 16), watch: backends.watch, errors: errors.take)
+    if outcome.stopped != nil { throw backends.failure("psql") }
     if outcome.ending.succeeded, errors.count == 0 { return [] }
     if outcome.ending.succeeded, serverMajor < 17, errors.count == errors.timeouts {
       log.info("the dump set transaction_timeout, which server \(serverMajor) does not know: harmless, ignored")

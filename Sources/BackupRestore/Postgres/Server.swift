@@ -87,48 +87,6 @@ struct Server: Sendable {
     try await session.value("SELECT datname FROM pg_catalog.pg_database WHERE oid = $1::oid", [oid])
   }
 
-  // MARK: The lock
-
-  /// One advisory lock a database name, in the maintenance database: advisory locks are per database.
-  func lock(_ names: [String], wait: Duration? = nil) async throws {
-    let deadline = ContinuousClock().now + (wait ?? waits.lock)
-    var told = false
-    for name in names.sorted() {
-      while try await !session.isTrue("SELECT pg_catalog.pg_try_advisory_lock(\(Self.key(name)))") {
-        let holder = try await holder(name) ?? "another session"
-        if ContinuousClock().now >= deadline {
-          throw Failure(
-            .locked, "database \(name) is in use by \(holder)",
-            hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s); one that is known to be dead: "
-              + "SELECT pg_terminate_backend(SESSION)")
-        }
-        if !told {
-          log.info("database \(name) is locked by \(holder): waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)")
-        }
-        told = true
-        try await Task.sleep(for: .milliseconds(500))
-      }
-    }
-  }
-
-  /// Who holds the lock: program, address and since when.
-  func holder(_ name: String) async throws -> String? {
-    try await session.value(
-      """
-      SELECT format('%s from %s since %s (PostgreSQL session %s)', replace(a.application_name, 'backup-restore ', ''),
-        coalesce(host(a.client_addr), 'this machine'),
-        to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'), a.pid)
-      FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-      JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
-      WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.pid <> pg_catalog.pg_backend_pid()
-        AND (l.classid::bigint << 32 | l.objid::bigint) = \(Self.key(name)) LIMIT 1
-      """)
-  }
-
-  private static func key(_ name: String) -> String {
-    "pg_catalog.hashtextextended(\(SQL.literal("backup-restore " + name)), 0)"
-  }
-
   // MARK: The swap
 
   struct Rename: Codable, Equatable, Sendable {
@@ -223,23 +181,5 @@ extension Server {
       try await dropSubscriptions(in: name)
     }
     try await session.execute("DROP DATABASE IF EXISTS \(SQL.identifier(name)) WITH (FORCE)")
-  }
-
-  /// This session, or where it broke a new one with the same locks: the server may still be busy with what the old one asked for, and
-  /// keeps its locks as long.
-  func answering(wait: Duration = .zero) async throws -> Server {
-    if (try? await session.query("SELECT")) != nil { return self }
-    let other = try await reconnected()
-    try await other.lock(settings.names, wait: wait)
-    return other
-  }
-
-  private func reconnected() async throws -> Server {
-    var last: any Error = CancellationError()
-    for _ in 0..<10 {
-      do { return try await Server.connect(settings, waits) } catch { last = error }
-      try await Task.sleep(for: .seconds(1))
-    }
-    throw last
   }
 }

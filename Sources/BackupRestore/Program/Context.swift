@@ -46,11 +46,12 @@ public struct Context: Sendable {
   /// - Throws: `Failure` 22 where this pod may not ask the API server.
   func quiesce() throws -> Quiesce? {
     if configuration.quiesceDeployments.isEmpty { return nil }
-    guard let apiServer else {
+    guard var apiServer else {
       throw Failure(
         .refused, "QUIESCE_DEPLOYMENTS is set, and there is no service account's token in \(APIServer.account)",
         hint: APIServer.hint)
     }
+    apiServer.deployments = configuration.quiesceDeployments
     return Quiesce(server: apiServer, names: configuration.quiesceDeployments, patience: configuration.waits.quiesce)
   }
 

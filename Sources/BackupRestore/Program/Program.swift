@@ -51,6 +51,8 @@ public enum Program {
     Screen.bootstrap(settings.format)
     signal(SIGHUP, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
+    // In the background of a terminal with `stty tostop` a line would stop the run.
+    signal(SIGTTOU, SIG_IGN)
     umask(0o077)
     let begin = ContinuousClock().now
     let reporter = run.map { Reporter($0, settings, environment) }
@@ -72,6 +74,7 @@ public enum Program {
     await reporter?.ended(
       status, numbers.value, seconds: begin.duration(to: .now).inSeconds, said: Screen.shared.said, hurried: number != 0)
     Pod.writeTerminationMessage("exit code \(status.rawValue): \(status.meaning)\n" + Screen.shared.said)
+    Screen.shared.drain(hurried: number != 0)
     if status != .done { throw ExitCode(status.rawValue) }
   }
 

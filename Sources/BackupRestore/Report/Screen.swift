@@ -18,7 +18,8 @@ extension Logger {
 enum LogFormat: String, Sendable { case text, json }
 
 /// The one writer to standard error. On a terminal it keeps a line of progress per part at the bottom, updated in place;
-/// elsewhere it prints plain lines and, each minute, where every part stands.
+/// elsewhere it prints plain lines and, each minute, where every part stands. Where nobody reads it drops progress and keeps lines,
+/// and the run goes on.
 final class Screen: Sendable {
   static let shared = Screen()
 
@@ -32,6 +33,17 @@ final class Screen: Sendable {
   }
   private let state = Mutex(State())
   private let isTerminal = isatty(STDERR_FILENO) == 1
+  private let errors = Outlet(STDERR_FILENO)
+  /// The same one where both are one terminal or one pipe: lines and results stay in their order also when nobody reads.
+  private let results: Outlet
+
+  private init() {
+    var (first, second) = (stat(), stat())
+    let isSame =
+      fstat(STDOUT_FILENO, &first) == 0 && fstat(STDERR_FILENO, &second) == 0 && first.st_mode & S_IFMT != S_IFREG
+      && (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+    results = isSame ? errors : Outlet(STDOUT_FILENO)
+  }
 
   /// Called once, before the first log line.
   static func bootstrap(_ format: LogFormat) {
@@ -58,7 +70,7 @@ final class Screen: Sendable {
       clear(&state)
       // Among JSON a table is JSON too: whatever collects these lines reads one object a line.
       let line = state.format == .json ? line(.info, text, .json, plain: true) : text
-      send(line + "\n", to: STDOUT_FILENO)
+      results.write(line + "\n")
       draw(&state)
       remember(text, &state)
       tellPod(line, state.format)
@@ -75,7 +87,15 @@ final class Screen: Sendable {
   private func tellPod(_ text: String, _ format: LogFormat) {
     guard let log = Pod.log?.rawValue else { return }
     let process = format == .json ? "" : "[\(getpid())] "
-    send(process + text.replacing("\n", with: "\n" + process) + "\n", to: log)
+    let line = Array((process + text.replacing("\n", with: "\n" + process) + "\n").utf8)
+    // Non-blocking: see `Pod.log`.
+    _ = line.withUnsafeBytes { Glibc.write(log, $0.baseAddress, $0.count) }
+  }
+
+  /// At the end, for a reader that is slow. `hurried`: after SIGTERM, when Kubernetes has begun to count.
+  func drain(hurried: Bool) {
+    let deadline = ContinuousClock().now + .seconds(hurried ? 2 : 30)
+    for outlet in [results, errors] { outlet.drain(until: deadline) }
   }
 
   /// Sets a part's progress line.
@@ -90,6 +110,7 @@ final class Screen: Sendable {
         state.lastHeartbeat = min(state.lastHeartbeat, ContinuousClock().now)
       }
       let now = ContinuousClock().now
+      if !errors.isFree { return }
       if isTerminal, now - state.lastDraw > .milliseconds(100) {
         clear(&state)
         draw(&state)
@@ -113,14 +134,15 @@ final class Screen: Sendable {
 
   private func clear(_ state: inout State) {
     guard isTerminal, state.drawn > 0 else { return }
-    emit("\u{1B}[\(state.drawn)A\u{1B}[J", newline: false)
+    // Above what is not read yet they cannot be found again: they stay.
+    if errors.isFree { errors.write("\u{1B}[\(state.drawn)A\u{1B}[J") }
     state.drawn = 0
   }
 
   private func draw(_ state: inout State) {
-    guard isTerminal else { return }
+    guard isTerminal, !state.parts.isEmpty, errors.isFree else { return }
     let width = Int(Self.columns())
-    for part in state.parts { emit(String("\(part.name): \(part.line)".prefix(width - 1))) }
+    errors.write(state.parts.map { "\($0.name): \($0.line)".prefix(width - 1) + "\n" }.joined())
     state.drawn = state.parts.count
   }
 
@@ -129,21 +151,7 @@ final class Screen: Sendable {
     return ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20 ? size.ws_col : 80
   }
 
-  /// A lost terminal is no reason to stop: errors of write are ignored, SIGPIPE is ignored by `Program`.
-  private func emit(_ text: String, newline: Bool = true) {
-    send(text + (newline ? "\n" : ""), to: STDERR_FILENO)
-  }
-
-  private func send(_ text: String, to descriptor: Int32) {
-    Array(text.utf8).withUnsafeBytes { buffer in
-      var rest = buffer[...]
-      while !rest.isEmpty {
-        let count = Glibc.write(descriptor, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-        if count <= 0 { return }
-        rest = rest.dropFirst(count)
-      }
-    }
-  }
+  private func emit(_ text: String) { errors.write(text + "\n") }
 
   private func line(_ level: Logger.Level, _ message: String, _ format: LogFormat, plain: Bool) -> String {
     switch format {

@@ -157,7 +157,8 @@ struct Repository: Sendable {
       return result
     }
     if stopped == nil, result.ending == .exited(11), waits.lock > .zero, !output.isDescriptor {
-      log.warning("\(shown) is locked: \(result.errors.last ?? "by another run"); waiting up to LOCK_WAIT")
+      let lock = result.errors.last ?? "by another run"
+      log.warning("\(shown) is locked: \(lock); waiting up to LOCK_WAIT\(Self.ending(lock))")
       let end = ContinuousClock().now + waits.lock
       var wait = Duration.seconds(5)
       repeat {

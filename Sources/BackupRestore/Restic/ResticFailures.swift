@@ -31,7 +31,7 @@ extension Repository {
     case .exited(11):
       return Failure(
         .locked, "\(shown) is locked by another run\(said)",
-        hint: "wait for it to end, raise LOCK_WAIT, or run restic unlock if it is known to be dead")
+        hint: "wait for it to end, raise LOCK_WAIT, or run restic unlock if it is known to be dead" + Self.ending(said))
     case .exited(12):
       return Failure(
         .wrongPassword, "\(shown): wrong repository password",
@@ -64,6 +64,13 @@ extension Repository {
         : "the repository is damaged: backup --check names the sets concerned; others are whole")
     failure.packs = packs
     return failure
+  }
+
+  /// What has a repository to itself is a backup's retention or check, and it can wait.
+  static func ending(_ lock: String) -> String {
+    lock.contains("exclusively")
+      ? "; a backup that forgets, prunes or checks can be ended at any time, its set is saved: kubectl delete job NAME, or kill PID"
+      : ""
   }
 
   private static let byHand = "nothing was saved; run pg_dump by hand and look at what it prints"

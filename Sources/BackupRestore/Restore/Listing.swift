@@ -67,7 +67,10 @@ extension Restore {
     if let settings = configuration.database {
       server = try await Server.connect(settings, configuration.waits)
       for name in settings.names {
-        if let holder = try await server?.holder(name) { lines.append("in progress: database \(name) is held by \(holder)") }
+        if let holder = try await server?.holder(name) { lines.append("in progress: database \(name) is held by \(holder.text)") }
+        if let holder = try await server?.holder(name, .repositories) {
+          lines.append("in progress: retention, copy or check of \(name) by \(holder.text); a restore need not wait for it")
+        }
       }
     }
     let commit = Commit(directory: configuration.files?.directory, server: server)

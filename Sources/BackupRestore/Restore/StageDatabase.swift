@@ -47,12 +47,6 @@ extension Restore {
 
   /// Returns the errors that the operator accepts.
   private func load(_ target: Target, _ ready: Ready) async throws -> [String] {
-    let part = "database \(target.live)"
-    let growing = Task { await watchGrowth(target, ready.server!, part) }
-    defer {
-      growing.cancel()
-      Screen.shared.finish(part)
-    }
     if !target.part.isPlain {
       try await loadArchive(target, ready)
       return []
@@ -62,8 +56,10 @@ extension Restore {
       settings: server.settings, program: try ready.clients.psql(server: server.major), serverMajor: server.major,
       base: context.base, acceptsErrors: options.acceptDifferences)
     let repository = context.repository(ready.plan.source.databaseIn)
-    return try await repository.piped(target.part.archive, of: target.part.snapshot) {
-      try await dump.run(staging: target.staging, input: $0)
+    return try await streaming(target, ready) { backends in
+      try await repository.piped(target.part.archive, of: target.part.snapshot) {
+        try await dump.run(staging: target.staging, input: $0, backends: backends)
+      }
     }
   }
 
@@ -86,13 +82,18 @@ extension Restore {
       try await spooling(to: spool) {
         try await repository.dump(target.part.archive, of: target.part.snapshot, into: file, watch: $0)
       }
-      try await restore.run(restore.command(staging: target.staging, archive: spool.string, jobs: Self.jobs), input: .none)
+      try await watching(target, ready, limit: configuration.waits.stall) {
+        try await restore.run(
+          restore.command(staging: target.staging, archive: spool.string, jobs: Self.jobs), input: .none, backends: $0)
+      }
       try Tree.remove(spool)
     } else {
       log.info("TMPDIR has \(Format.bytes(free)) free, a parallel restore needs \(Format.bytes(need)): streaming instead")
       // restic writes into pg_restore: the data goes from child to child.
-      try await repository.piped(target.part.archive, of: target.part.snapshot) {
-        try await restore.run(restore.command(staging: target.staging, archive: nil, jobs: 1), input: $0)
+      try await streaming(target, ready) { backends in
+        try await repository.piped(target.part.archive, of: target.part.snapshot) {
+          try await restore.run(restore.command(staging: target.staging, archive: nil, jobs: 1), input: $0, backends: backends)
+        }
       }
     }
   }
@@ -117,17 +118,27 @@ extension Restore {
 
   static var jobs: Int { max(2, ProcessInfo.processInfo.activeProcessorCount) }
 
-  /// pg_restore reports no progress; the size of the database tells.
-  private func watchGrowth(_ target: Target, _ server: Server, _ part: String) async {
-    guard let connection = try? await server.open(server.settings.maintenance) else { return }
-    let meter = Meter(part)
-    while !Task.isCancelled {
-      if let size = try? await connection.number("SELECT pg_catalog.pg_database_size($1::name)", [target.staging]) {
-        if Task.isCancelled { return }
-        meter.update(done: size, total: target.part.properties?.size)
-      }
-      try? await Task.sleep(for: .seconds(1))
+  /// restic itself waits for a lock before it begins.
+  private func streaming<T: Sendable>(
+    _ target: Target, _ ready: Ready, _ body: @Sendable (BackendWatch) async throws -> T
+  ) async throws -> T {
+    try await watching(target, ready, limit: configuration.waits.stall + configuration.waits.lock, body)
+  }
+
+  /// pg_restore and psql report no progress; the size of the database tells, and its sessions whether they work at all.
+  private func watching<T: Sendable>(
+    _ target: Target, _ ready: Ready, limit: Duration, _ body: @Sendable (BackendWatch) async throws -> T
+  ) async throws -> T {
+    let backends = BackendWatch(.database(target.staging), ready.server!.settings, configuration.waits, limit: limit)
+    let looking = Task {
+      let meter = Meter("database \(target.live)")
+      await backends.look(every: .seconds(1)) { meter.update(done: $0, total: target.part.properties?.size) }
     }
+    defer {
+      looking.cancel()
+      Screen.shared.finish("database \(target.live)")
+    }
+    return try await body(backends)
   }
 }
 

@@ -202,6 +202,9 @@ struct Catalog: Sendable {
 
   // MARK: Retention
 
+  /// The sets of this host without a record.
+  func unrecorded(_ host: String) -> Set<SetID> { Set(of(host).filter { $0.record == nil }.map(\.id)) }
+
   /// What to forget: records, and the parts and marks that go with them.
   struct Forgettable: Equatable, Sendable {
     var records: [String] = []
@@ -212,7 +215,10 @@ struct Catalog: Sendable {
 
   /// The snapshots that go when restic's retention would remove these records. Parts that no record names go only where
   /// a record older and one newer than them exist. The set `kept` never goes.
-  func forgettable(records removed: Set<String>, marks: [Snapshot], host: String, keeping kept: SetID) -> Forgettable {
+  /// `unrecorded`: only these of them; nil: any.
+  func forgettable(
+    records removed: Set<String>, marks: [Snapshot], host: String, keeping kept: SetID, unrecorded: Set<SetID>? = nil
+  ) -> Forgettable {
     var plan = Forgettable()
     let own = of(host)
     var removed = removed
@@ -228,7 +234,8 @@ struct Catalog: Sendable {
         goes = removed.contains(record.id)
         if goes { plan.records.append(record.id) }
       } else {
-        goes = records.contains { $0 < entry.id } && records.contains { $0 > entry.id }
+        goes =
+          records.contains { $0 < entry.id } && records.contains { $0 > entry.id } && unrecorded?.contains(entry.id) != false
       }
       guard goes else { continue }
       plan.sets.append(entry.id)
