@@ -15,24 +15,25 @@ import Testing
     let directory = try Temporary()
     let identity = Journal.Identity(try directory.path.status())
     var journal = Self.journal(entries: [.init(path: "%FF%0A/b", staged: identity, live: nil)])
-    try journal.write(in: directory.path)
-    #expect(try Journal.read(in: directory.path) == journal)
+    let work = try Directory(directory.path)
+    try journal.write(in: work)
+    #expect(try Journal.read(in: work, of: .day(2)) == journal)
     journal.phase = .done
-    try journal.write(in: directory.path)
-    #expect(try Journal.read(in: directory.path)?.phase == .done)
-    #expect(try Tree.entries(directory.path).map(\.string) == [Journal.name])
+    try journal.write(in: work)
+    #expect(try Journal.read(in: work, of: .day(2))?.phase == .done)
+    #expect(try Tree.entries(directory.path) == [Journal.name])
   }
 
   @Test func whereThereIsNoJournalThereIsNone() throws {
     let directory = try Temporary()
-    #expect(try Journal.read(in: directory.path) == nil)
-    #expect(try Journal.read(in: directory.path.appending("nowhere")) == nil)
+    #expect(try Journal.read(in: Directory(directory.path), of: .day(2)) == nil)
+    #expect(try Commit(directory: Directory(directory.path), server: nil).journal(.day(2)) == nil)
   }
 
   @Test func anEmptyJournalIsRefused() throws {
     let directory = try Temporary()
-    _ = try directory.file("", Journal.name)
-    let failure = failure { _ = try Journal.read(in: directory.path) }
+    _ = try directory.file("", Journal.name.string)
+    let failure = failure { _ = try Journal.read(in: Directory(directory.path), of: .day(2)) }
     #expect(failure?.status == .refused)
     #expect(failure?.problems.first?.fact.contains("journal.json cannot be read") == true)
   }

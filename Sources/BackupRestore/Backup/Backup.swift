@@ -42,7 +42,7 @@ public struct Backup: Sendable {
     }
     // An API server that was away may be back: the next run is a night away.
     let isResumed = saved.isResumed ? true : await ready.commit.resume(ready.quiesce)
-    if results.contains(.attention) || !isResumed { return .attention }
+    if results.contains(.attention) || !isResumed || ready.isForeign { return .attention }
     return saved.unreadable.isEmpty ? .done : .unreadable
   }
 
