@@ -5,9 +5,12 @@ import Testing
 @testable import BackupRestore
 
 @Suite struct JournalTests {
-  static func journal(entries: [Journal.Entry] = [], phase: Journal.Phase = .ready) -> Journal {
+  static func journal(
+    entries: [Journal.Entry] = [], phase: Journal.Phase = .ready, paths: [String] = ["x"],
+    renames: [Server.Rename] = [.init(from: "a", to: "b")]
+  ) -> Journal {
     Journal(
-      id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: phase, renames: [.init(from: "a", to: "b")], paths: ["x"],
+      id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: phase, renames: renames, paths: paths,
       entries: entries, root: FileAttributes(user: 1, group: 2, mode: 0o2750), rootBefore: nil)
   }
 

@@ -47,6 +47,8 @@ extension Restore {
     do { return try await replace(files, exchange, ready, staged) } catch {
       let failure = commit.incomplete(journal)
       log.error("\(failure)")
+      // A link on the way to what is replaced, or a full volume.
+      if let error = error as? FileError { throw Failure(.unexpected, "\(error)", hint: failure.problems[0].hint) }
       throw error
     }
   }
