@@ -6,21 +6,48 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/// openat(2) for reading; never through a link, and without waiting for a FIFO's writer. A descriptor, or -1 with errno.
+static inline int linux_open(int directory, const char *name) {
+  return openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+}
+
+/// openat(2) of a directory, never through a link. A descriptor, or -1 with errno.
+static inline int linux_open_directory(int directory, const char *name) {
+  return openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/// openat(2) with O_PATH of a directory that need not be readable, never through a link. A descriptor, or -1 with errno.
+static inline int linux_find_directory(int directory, const char *name) {
+  return openat(directory, name, 010000000 /* O_PATH */ | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/// openat(2) of a file that must not exist yet, for writing, readable by its owner alone. A descriptor, or -1 with errno.
+static inline int linux_create(int directory, const char *name) {
+  return openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
 /// renameat2(2) with RENAME_EXCHANGE: both names change places in one step. 0, or -1 with errno.
-static inline int linux_exchange(const char *a, const char *b) {
-  return (int)syscall(SYS_renameat2, AT_FDCWD, a, AT_FDCWD, b, 2 /* RENAME_EXCHANGE */);
+static inline int linux_exchange(int a, const char *name, int b, const char *other) {
+  return (int)syscall(SYS_renameat2, a, name, b, other, 2 /* RENAME_EXCHANGE */);
 }
 
 /// renameat2(2) with RENAME_NOREPLACE: never overwrites. 0, or -1 with errno.
-static inline int linux_rename_noreplace(const char *from, const char *to) {
-  return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 1 /* RENAME_NOREPLACE */);
+static inline int linux_rename_noreplace(int a, const char *from, int b, const char *to) {
+  return (int)syscall(SYS_renameat2, a, from, b, to, 1 /* RENAME_NOREPLACE */);
 }
 
-/// statx(2): 1 where something is mounted at `path`, else 0; also where the kernel (before 5.8) cannot tell.
-static inline int linux_is_mount_point(const char *path) {
+/// statx(2): 1 where `name` in the directory is a mount point, else 0; also where the kernel (before 5.8) cannot tell. An empty name
+/// means the directory itself.
+static inline int linux_is_mount_point(int directory, const char *name) {
   struct statx status;
-  long failed = syscall(SYS_statx, AT_FDCWD, path, 0x100 /* AT_SYMLINK_NOFOLLOW */, 0, &status);
+  long failed =
+      syscall(SYS_statx, directory, name, 0x100 /* AT_SYMLINK_NOFOLLOW */ | 0x1000 /* AT_EMPTY_PATH */, 0, &status);
   return failed == 0 && (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+/// fremovexattr(2) of the default ACL, which what is made in the directory would inherit. 0, or -1 with errno.
+static inline int linux_remove_default_acl(int directory) {
+  return (int)syscall(SYS_fremovexattr, directory, "system.posix_acl_default");
 }
 
 /// syncfs(2): everything written to the file system that holds `fd` is on disk. 0, or -1 with errno.

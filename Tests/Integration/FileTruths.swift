@@ -108,6 +108,48 @@ import Testing
     #expect(try await site.run("restore", with: ["FILES_PATHS": "two"]).code == 0)
   }
 
+  /// lost+found is on every ext4; the set is the same by any name of the directory.
+  @Test(arguments: ["link/data", "itself"]) func aDirectoryThatIsNamedByALinkIsSavedAndRestored(name: String) async throws {
+    let site = try await Self.site()
+    try await Shell.script("ln -s . link; mv files data; ln -s data itself", in: site.root)
+    try await Shell.script("mkdir -p lost+found d; echo lost >lost+found/x; echo 1 >d/a", in: site.root + "/data")
+    let by: [String: String?] = ["FILES_DIRECTORY": "\(site.root)/\(name)"]
+    for (program, arguments) in [
+      ("backup", []), ("restore", ["--drill"]), ("restore", []), ("restore", ["--in-place"]), ("backup", []),
+    ] {
+      let run = try await site.run(program, arguments, with: by)
+      #expect(run.code == 0, "\(program) \(arguments): \(run)")
+    }
+    #expect(try await !site.restic("files", ["ls", "latest"]).output.contains("lost"))
+    let byItsRealName = try await site.run("restore", with: ["FILES_DIRECTORY": site.root + "/data"])
+    #expect(byItsRealName.code == 0, "\(byItsRealName)")
+    #expect(try await Shell.script("cat lost+found/x d/a", in: site.root + "/data") == "lost\n1\n")
+  }
+
+  /// As sets were made below a link, when their excludes missed.
+  @Test func aSetThatHoldsReservedEntriesIsRestoredWithoutThem() async throws {
+    let site = try await Self.site()
+    try await site.script(
+      "mkdir lost+found .backup-restore d; echo old >lost+found/x; echo old >.backup-restore/x; echo old >d/a")
+    let withoutExcludes = try site.fake(
+      "restic",
+      """
+      PATH=${PATH#*:}; [ "$2" = backup ] || exec restic "$@"
+      n=$#; while [ $n -gt 0 ]; do a=$1; shift; n=$((n - 1))
+      if [ "$a" = --exclude ]; then shift; n=$((n - 1)); else set -- "$@" "$a"; fi; done; exec restic "$@"
+      """)
+    #expect(try await site.run("backup", with: ["PATH": withoutExcludes]).code == 0)
+    #expect(try await site.restic("files", ["ls", "latest"]).output.contains("/lost+found/x"))
+    let set = try await site.sets()[0]
+    try await site.script("echo live | tee lost+found/x .backup-restore/x d/a")
+    for arguments in [["--drill"], ["--in-place"], []] {
+      let run = try await site.run("restore", [set] + arguments)
+      #expect(run.code == 0, "\(arguments): \(run)")
+    }
+    #expect(try await Shell.script("cat lost+found/x .backup-restore/x d/a", in: site.files) == "live\nlive\nold\n")
+    #expect(try await site.run("backup").code == 0, "and compared with the next")
+  }
+
   @Test func aVolumeWithoutRoomIsRefusedAndInPlaceGoesOn() async throws {
     let site = try await Self.site()
     try await Shell.check("mount", ["-t", "tmpfs", "-o", "size=30m", "tmpfs", site.files])

@@ -106,9 +106,8 @@ import Testing
     try await Restores.change(site, to: "live")
     // The state that kill -9 leaves right after the databases were renamed: staged files, a ready journal, new names.
     let id = SetID(Date())
-    let exchange = Exchange(
-      directory: FilePath(site.files), work: FilePath(site.work).appending(id.text))
-    try FileManager.default.createDirectory(atPath: exchange.tree.string, withIntermediateDirectories: true)
+    let exchange = try Commit(directory: Directory(.init(site.files)), server: nil).makeExchange(id)
+    try exchange.work.make(Exchange.treeName)
     try await Shell.script("echo saved > a", in: exchange.tree.string)
     let staging = DatabaseName.staging(site.database, id)
     try await site.cluster!.psql("postgres", "CREATE DATABASE \(SQL.identifier(staging)) TEMPLATE \(site.database)")
@@ -125,7 +124,7 @@ import Testing
     let system = try await site.cluster!.psql("postgres", "SELECT system_identifier FROM pg_control_system()").output
     let journal = Journal(
       id: id, source: nil, rollbackOf: nil, phase: .ready, renames: renames, paths: ["a"],
-      entries: try exchange.entries(from: exchange.tree, paths: ["a"]), root: nil, rootBefore: nil,
+      entries: try exchange.entries(from: exchange.work, paths: ["a"]), root: nil, rootBefore: nil,
       databases: Server.Identities(system: system.trimming("\n"), oids: oids))
     try journal.write(in: exchange.work)
     // Before the rename: backup leaves it, and the live state is the old one.

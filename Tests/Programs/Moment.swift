@@ -31,6 +31,12 @@ private typealias OfName = @convention(c) (Name) -> CInt
   return unsafeBitCast(next("rename"), to: (@convention(c) (Name, Name) -> CInt).self)(from, to)
 }
 
+@_cdecl("renameat") public func renameAt(_ a: CInt, _ from: UnsafePointer<CChar>?, _ b: CInt, _ to: UnsafePointer<CChar>?) -> CInt
+{
+  step(begins: true)
+  return unsafeBitCast(next("renameat"), to: (@convention(c) (CInt, Name, CInt, Name) -> CInt).self)(a, from, b, to)
+}
+
 @_cdecl("fsync") public func sync(_ file: CInt) -> CInt {
   step()
   return unsafeBitCast(next("fsync"), to: OfFile.self)(file)
@@ -39,6 +45,11 @@ private typealias OfName = @convention(c) (Name) -> CInt
 @_cdecl("unlink") public func unlink(_ name: UnsafePointer<CChar>?) -> CInt {
   step()
   return unsafeBitCast(next("unlink"), to: OfName.self)(name)
+}
+
+@_cdecl("unlinkat") public func unlinkAt(_ directory: CInt, _ name: UnsafePointer<CChar>?, _ flags: CInt) -> CInt {
+  step()
+  return unsafeBitCast(next("unlinkat"), to: (@convention(c) (CInt, Name, CInt) -> CInt).self)(directory, name, flags)
 }
 
 @_cdecl("rmdir") public func removeDirectory(_ name: UnsafePointer<CChar>?) -> CInt {

@@ -8,12 +8,12 @@ import Testing
   static let old = ["a": "old", "goes": "old"]
   static let new = ["a": "new", "comes/x": "new"]
 
-  func commit(_ volume: Volume) -> Commit { Commit(directory: volume.directory.string, server: nil) }
+  func commit(_ volume: Volume) -> Commit { Commit(directory: volume.exchange.directory, server: nil) }
 
   func journal(_ volume: Volume, renames: [Server.Rename] = [], root: FileAttributes? = nil) throws -> Journal {
     Journal(
       id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: .ready, renames: renames, paths: [],
-      entries: try volume.exchange.entries(from: volume.exchange.tree, paths: []), root: root, rootBefore: nil)
+      entries: try volume.exchange.entries(from: volume.exchange.work, paths: []), root: root, rootBefore: nil)
   }
 
   @Test func aCommitExchangesAndKeepsThePreviousState() async throws {
@@ -40,7 +40,7 @@ import Testing
     try await commit(volume).finishInterrupted(undoing: undoing)
     #expect(try volume.live() == Self.new)
     #expect(try volume.aside() == Self.old)
-    #expect(try Journal.read(in: volume.exchange.work)?.phase == .done)
+    #expect(try commit(volume).journal(.day(2))?.phase == .done)
   }
 
   @Test func stagingWithoutAJournalIsRemovedByARestoreOnly() async throws {
@@ -48,7 +48,7 @@ import Testing
     try await commit(volume).finishInterrupted(undoing: false)
     #expect(try volume.aside() == Self.new)
     try await commit(volume).finishInterrupted(undoing: true)
-    #expect(try FileStatus.existing(volume.exchange.work) == nil)
+    #expect(try FileStatus.existing(volume.exchange.work.path) == nil)
     #expect(try volume.live() == Self.old)
   }
 
@@ -78,10 +78,10 @@ import Testing
   }
 
   func rollback(_ volume: Volume, of origin: SetID, as id: SetID) throws -> Journal {
-    let source = Volume.exchange(volume.directory, origin, true)
+    let source = try Volume.exchange(volume.directory, origin)
     return Journal(
       id: id, source: nil, rollbackOf: origin, phase: .ready, renames: [], paths: [],
-      entries: try source.entries(from: source.tree, paths: []), root: nil, rootBefore: nil)
+      entries: try source.entries(from: source.work, paths: []), root: nil, rootBefore: nil)
   }
 
   @Test func aRollbackCanItselfBeRolledBack() async throws {
@@ -90,7 +90,7 @@ import Testing
     try await commit(volume).run(try rollback(volume, of: .day(2), as: .day(3)))
     #expect(try volume.live() == Self.old)
     #expect(try await commit(volume).kept().map(\.id) == [.day(3)])
-    #expect(try FileStatus.existing(volume.exchange.work) == nil)
+    #expect(try FileStatus.existing(volume.exchange.work.path) == nil)
     try await commit(volume).run(try rollback(volume, of: .day(3), as: .day(4)))
     #expect(try volume.live() == Self.new)
     #expect(try await commit(volume).kept().map(\.id) == [.day(4)])
@@ -101,10 +101,9 @@ import Testing
     let volume = try Volume(Self.old, staged: Self.new)
     try await commit(volume).run(try journal(volume))
     var rollback = try rollback(volume, of: .day(2), as: .day(3))
-    let back = Volume.exchange(volume.directory, .day(3), true)
-    try Tree.makeDirectory(back.work)
+    let back = try Volume.exchange(volume.directory, .day(3))
     try rollback.write(in: back.work)
-    try Tree.rename(volume.exchange.tree, back.tree)
+    try Volume.rename(volume.exchange.tree, back.tree)
     try back.apply(Array(rollback.entries.prefix(done ?? rollback.entries.count)))
     if done == nil {
       rollback.phase = .done
@@ -115,7 +114,7 @@ import Testing
     #expect(try volume.live() == Self.old)
     #expect(try Volume.state(back.tree) == Self.new)
     #expect(try await commit(volume).kept().map(\.id) == [.day(3)])
-    #expect(try FileStatus.existing(volume.exchange.work) == nil)
+    #expect(try FileStatus.existing(volume.exchange.work.path) == nil)
   }
 
   @Test func discardingRemovesOnlyWhatIsNamed() async throws {
@@ -123,7 +122,7 @@ import Testing
     try await commit(volume).run(try journal(volume))
     let kept = try #require(try await commit(volume).kept().first)
     try await commit(volume).discard(kept)
-    #expect(try FileStatus.existing(volume.exchange.work) == nil)
+    #expect(try FileStatus.existing(volume.exchange.work.path) == nil)
     #expect(try await commit(volume).kept() == [])
     #expect(try volume.live() == Self.new)
   }
@@ -133,6 +132,6 @@ import Testing
     #expect(try commit.unfinished() == [])
     #expect(try await commit.kept() == [])
     let directory = try Temporary()
-    #expect(try Commit(directory: directory.path.string, server: nil).unfinished() == [])
+    #expect(try Commit(directory: Directory(directory.path), server: nil).unfinished() == [])
   }
 }

@@ -18,7 +18,7 @@ import Testing
   func volume(_ exchanges: Bool, onDisk: Bool = false) throws -> (Volume, [Journal.Entry]) {
     let volume = try Volume(
       Self.old.merging(["lost%2Bfound/kept": "kept"]) { $1 }, staged: Self.new, exchanges: exchanges, onDisk: onDisk)
-    return (volume, try volume.exchange.entries(from: volume.exchange.tree, paths: []))
+    return (volume, try volume.exchange.entries(from: volume.exchange.work, paths: []))
   }
 
   func expectExchanged(_ volume: Volume, _ note: Comment) throws {
@@ -66,8 +66,8 @@ import Testing
       try volume.exchange.apply(Array(entries.prefix(index)))
       let name = FilePath(bytes: percentDecoded(entries[index].path)!)
       let live = volume.directory.appending(name.components)
-      try Tree.rename(live, volume.exchange.work.appending("held.\(index)"))
-      if renames == 2 { try Tree.rename(volume.exchange.tree.appending(name.components), live) }
+      try Volume.rename(live, volume.exchange.work.path.appending("held.\(index)"))
+      if renames == 2 { try Volume.rename(volume.exchange.tree.appending(name.components), live) }
       try Volume.exchange(volume.directory, .day(2), exchangesLater).apply(entries)
       try expectExchanged(volume, "interrupted in entry \(index) after \(renames) renames")
     }
@@ -76,10 +76,9 @@ import Testing
   @Test(arguments: [true, false]) func rollingBackBringsTheOldStateBackAndKeepsTheNew(_ exchanges: Bool) throws {
     let (volume, entries) = try volume(exchanges)
     try volume.exchange.apply(entries)
-    let back = Volume.exchange(volume.directory, .day(3), exchanges)
-    let entriesBack = try back.entries(from: volume.exchange.tree, paths: [])
-    try Tree.makeDirectory(back.work)
-    try Tree.rename(volume.exchange.tree, back.tree)
+    let back = try Volume.exchange(volume.directory, .day(3), exchanges)
+    let entriesBack = try back.entries(from: volume.exchange.work, paths: [])
+    try Volume.rename(volume.exchange.tree, back.tree)
     try back.apply(Array(entriesBack.prefix(3)))
     try back.apply(entriesBack)
     #expect(try volume.live() == Self.old.merging(["lost%2Bfound/kept": "kept"]) { $1 })
@@ -92,7 +91,7 @@ import Testing
       staged: ["a/b/x": "new", "a/other": "not asked for", "fresh/deep/f": "new", "rest": "not asked for"], exchanges: exchanges)
     #expect(chmod(volume.exchange.tree.appending("fresh").string, 0o2751) == 0)
     let paths = ["a/b", "fresh/deep/f", "gone/deep/f", "nowhere/at/all"]
-    let entries = try volume.exchange.entries(from: volume.exchange.tree, paths: paths)
+    let entries = try volume.exchange.entries(from: volume.exchange.work, paths: paths)
     #expect(entries.map(\.path) == ["a/b", "fresh/deep/f", "gone/deep/f"])
     for _ in 1...2 {
       try volume.exchange.apply(entries)
@@ -116,16 +115,16 @@ import Testing
 
   @Test func reservedNamesInAStagedTreeAreNotBroughtIn() throws {
     let volume = try Volume(["a": "old"], staged: ["a": "new", "lost%2Bfound/x": "new", ".backup-restore/x": "new"])
-    let entries = try volume.exchange.entries(from: volume.exchange.tree, paths: [])
+    let entries = try volume.exchange.entries(from: volume.exchange.work, paths: [])
     #expect(entries.map(\.path) == ["a"])
   }
 
   /// The device number changes when a volume is attached to another node; the inode does not.
   @Test func anEntryIsKnownByItsInodeAlone() throws {
     let volume = try Volume(["a": "old"], staged: ["a": "new"])
-    let entries = try volume.exchange.entries(from: volume.exchange.tree, paths: [])
+    let entries = try volume.exchange.entries(from: volume.exchange.work, paths: [])
     let directory = try Temporary()
-    try JournalTests.journal(entries: entries).write(in: directory.path)
+    try JournalTests.journal(entries: entries).write(in: Directory(directory.path))
     let path = directory.path.appending(Journal.name)
     let text = try FileDescriptor.open(path, .readOnly).closeAfterReading()
     #expect(text.contains("\"inode\" : \(try volume.directory.appending("a").status().inode)"))
@@ -134,7 +133,7 @@ import Testing
 
   @Test func aRenameNeverOverwrites() throws {
     let volume = try Volume(["a": "a", "b": "b"], staged: [:])
-    #expect(throws: FileError.self) { try Tree.rename(volume.directory.appending("a"), volume.directory.appending("b")) }
+    #expect(throws: FileError.self) { try volume.exchange.directory.rename("a", to: volume.exchange.directory, "b") }
     #expect(try volume.live() == ["a": "a", "b": "b"])
   }
 

@@ -5,9 +5,12 @@ import Testing
 @testable import BackupRestore
 
 @Suite struct JournalTests {
-  static func journal(entries: [Journal.Entry] = [], phase: Journal.Phase = .ready) -> Journal {
+  static func journal(
+    entries: [Journal.Entry] = [], phase: Journal.Phase = .ready, paths: [String] = ["x"],
+    renames: [Server.Rename] = [.init(from: "a", to: "b")]
+  ) -> Journal {
     Journal(
-      id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: phase, renames: [.init(from: "a", to: "b")], paths: ["x"],
+      id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: phase, renames: renames, paths: paths,
       entries: entries, root: FileAttributes(user: 1, group: 2, mode: 0o2750), rootBefore: nil)
   }
 
@@ -15,24 +18,25 @@ import Testing
     let directory = try Temporary()
     let identity = Journal.Identity(try directory.path.status())
     var journal = Self.journal(entries: [.init(path: "%FF%0A/b", staged: identity, live: nil)])
-    try journal.write(in: directory.path)
-    #expect(try Journal.read(in: directory.path) == journal)
+    let work = try Directory(directory.path)
+    try journal.write(in: work)
+    #expect(try Journal.read(in: work, of: .day(2)) == journal)
     journal.phase = .done
-    try journal.write(in: directory.path)
-    #expect(try Journal.read(in: directory.path)?.phase == .done)
-    #expect(try Tree.entries(directory.path).map(\.string) == [Journal.name])
+    try journal.write(in: work)
+    #expect(try Journal.read(in: work, of: .day(2))?.phase == .done)
+    #expect(try Tree.entries(directory.path) == [Journal.name])
   }
 
   @Test func whereThereIsNoJournalThereIsNone() throws {
     let directory = try Temporary()
-    #expect(try Journal.read(in: directory.path) == nil)
-    #expect(try Journal.read(in: directory.path.appending("nowhere")) == nil)
+    #expect(try Journal.read(in: Directory(directory.path), of: .day(2)) == nil)
+    #expect(try Commit(directory: Directory(directory.path), server: nil).journal(.day(2)) == nil)
   }
 
   @Test func anEmptyJournalIsRefused() throws {
     let directory = try Temporary()
-    _ = try directory.file("", Journal.name)
-    let failure = failure { _ = try Journal.read(in: directory.path) }
+    _ = try directory.file("", Journal.name.string)
+    let failure = failure { _ = try Journal.read(in: Directory(directory.path), of: .day(2)) }
     #expect(failure?.status == .refused)
     #expect(failure?.problems.first?.fact.contains("journal.json cannot be read") == true)
   }

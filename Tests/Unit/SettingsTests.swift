@@ -1,3 +1,5 @@
+import Glibc
+import SystemPackage
 import Testing
 
 @testable import BackupRestore
@@ -63,6 +65,33 @@ import Testing
     _ path: String
   ) {
     #expect(problems(["FILES_DIRECTORY": path]).first?.fact.hasPrefix("FILES_DIRECTORY is") == true)
+  }
+
+  /// Our own excludes, restic and the list of mounts have to mean the same by it.
+  @Test func aDirectoryIsItsRealPathHoweverItIsNamed() throws {
+    let temporary = try Temporary()
+    let real = temporary.path.appending("real").string
+    try Tree.makeDirectory(.init(real))
+    try Tree.makeDirectory(.init(real + "/data"))
+    let links = [temporary.path.appending("above").string, temporary.path.appending("itself").string]
+    #expect(symlink(real, links[0]) == 0 && symlink(real + "/data", links[1]) == 0)
+    for named in [links[0] + "/data", links[1], links[1] + "/"] {
+      let files = try #require(try configuration(["FILES_DIRECTORY": named]).files)
+      #expect(files.directory == real + "/data" && files.named == (named.hasSuffix("/") ? String(named.dropLast()) : named))
+      #expect(Backup.filesArguments(files).contains(real + "/data/lost+found"))
+    }
+    #expect(symlink("/", temporary.path.appending("root").string) == 0)
+    let root = problems(["FILES_DIRECTORY": temporary.path.appending("root").string])
+    #expect(root.first?.fact.hasSuffix("which leads to /") == true)
+    // What lies inside is found by its real path, too.
+    let inside = ["FILES_DIRECTORY": real, "HOME": "/nowhere"]
+    for (name, path) in [
+      ("TMPDIR", links[0]), ("RESTIC_CACHE_DIR", links[1]), ("HOME", links[1]), ("RESTIC_REPOSITORY", links[0] + "/r"),
+    ] {
+      let found = problems(inside.merging([name: path]) { $1 }).map(\.fact)
+      #expect(found.count == 1 && found.first?.hasPrefix("\(name) lies inside FILES_DIRECTORY") == true, "\(name): \(found)")
+    }
+    #expect(problems(inside.merging(["HOME": links[0], "RESTIC_CACHE_DIR": "/c"]) { $1 }) == [])
   }
 
   @Test func trailingSlashesOfDirectoryAndRepositoryDoNotCount() throws {

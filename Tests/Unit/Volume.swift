@@ -8,21 +8,21 @@ import SystemPackage
 struct Volume {
   let temporary: Temporary
   let exchange: Exchange
-  var directory: FilePath { exchange.directory }
+  var directory: FilePath { exchange.directory.path }
 
   init(_ live: [String: String], staged: [String: String], exchanges: Bool = true, onDisk: Bool = false) throws {
     temporary = try Temporary(onDisk: onDisk)
-    exchange = Self.exchange(temporary.path, .day(2), exchanges)
-    try Tree.makeDirectory(temporary.path.appending(Tree.workDirectory))
-    try Tree.makeDirectory(exchange.work)
-    try Tree.makeDirectory(exchange.tree)
+    exchange = try Self.exchange(temporary.path, .day(2), exchanges)
+    try exchange.work.make(Exchange.treeName)
     try Self.write(live, below: directory)
     try Self.write(staged, below: exchange.tree)
   }
 
-  static func exchange(_ directory: FilePath, _ id: SetID, _ exchanges: Bool) -> Exchange {
-    Exchange(
-      directory: directory, work: directory.appending(Tree.workDirectory).appending(id.text), exchanges: exchanges)
+  /// Made where it is not there.
+  static func exchange(_ directory: FilePath, _ id: SetID, _ exchanges: Bool = true) throws -> Exchange {
+    var exchange = try Commit(directory: Directory(directory), server: nil).makeExchange(id)
+    exchange.exchanges = exchanges
+    return exchange
   }
 
   /// Keys are percent-encoded paths; a content of `/` makes an empty directory.
@@ -43,6 +43,13 @@ struct Volume {
   }
 
   /// What lies below `root`, as `write` takes it; empty directories only where they are leaves.
+  static func rename(_ from: FilePath, _ to: FilePath) throws {
+    let parents = (
+      try Directory(from.removingLastComponent(), following: true), try Directory(to.removingLastComponent(), following: true)
+    )
+    try parents.0.rename(from.lastComponent!, to: parents.1, to.lastComponent!)
+  }
+
   static func state(_ root: FilePath) throws -> [String: String] {
     var state: [String: String] = [:]
     try Tree.walk(root, skipping: [Tree.workDirectory]) { path, status in
@@ -67,5 +74,5 @@ struct Volume {
   func aside() throws -> [String: String] { try Self.state(exchange.tree) }
 
   /// Names in the work directory besides the tree: nothing may be left there.
-  func leftovers() throws -> [String] { try Tree.entries(exchange.work).map(\.string).filter { $0 != "tree" } }
+  func leftovers() throws -> [String] { try exchange.work.entries().map(\.string).filter { $0 != "tree" } }
 }

@@ -36,7 +36,7 @@ public struct Backup: Sendable {
     if let unreadable = saved.record.files?.unreadable { log.warning("\(unreadable.text)") }
     // An API server that was away may be back: the next run is a night away.
     let isResumed = saved.isResumed ? true : await ready.commit.resume(ready.quiesce)
-    if results.contains(.attention) || !isResumed { return .attention }
+    if results.contains(.attention) || !isResumed || ready.isForeign { return .attention }
     return saved.record.files?.unreadable == nil ? .done : .unreadable
   }
 
@@ -61,7 +61,7 @@ public struct Backup: Sendable {
   private func release(_ ready: Ready) async throws {
     do {
       try await ready.server?.unlock(ready.names)
-      if let directory = ready.commit.directory { try await DirectoryLock.release(directory, waits: configuration.waits) }
+      if let directory = ready.commit.directory { try await DirectoryLock.release(directory.path.string, waits: configuration.waits) }
       try await ready.server?.lock(ready.names, for: .repositories)
     } catch let error as ConnectionError {
       // With the session its locks are gone. restic's own still keep two retentions from one repository.

@@ -12,6 +12,8 @@ extension Backup {
     let quiesce: Quiesce?
     /// Databases to save.
     let names: [String]
+    /// What lies in the place of the toolkit's own directory is not: the set is saved, and somebody has to look.
+    var isForeign = false
 
     /// Whether every part belongs to a record.
     func isWhole(_ host: String) -> Bool { catalog.of(host).allSatisfy { $0.record != nil } }
@@ -28,7 +30,7 @@ extension Backup {
       results.append(connected.map { _ in })
     }
     try await server?.lock(configuration.database!.names)
-    let commit = Commit(directory: try await context.lockFiles(), server: server)
+    var commit = Commit(directory: try await context.lockFiles(), server: server)
     let isHeld = (server == nil) == (configuration.database == nil) && (commit.directory == nil) == (configuration.files == nil)
     async let listed = settled { try await context.catalog() }
     let quiesce = await settled {
@@ -45,15 +47,34 @@ extension Backup {
     if let catalog = try? catalog.get() { results.append(Result { try checkMissingFiles(catalog.catalog) }) }
     do {
       try Failure.merge(results)
-      if !dryRun { try await commit.finishInterrupted(undoing: false) }
+      let isForeign = try await finishInterrupted(commit, dryRun: dryRun)
+      // What is not believed keeps no application down.
+      if isForeign { commit = Commit(directory: nil, server: server) }
       let listing = try catalog.get()
       return Ready(
         catalog: listing.catalog, sets: listing.sets, clients: clients, server: server, commit: commit,
-        quiesce: try quiesce.get(), names: configuration.database?.names ?? [])
+        quiesce: try quiesce.get(), names: configuration.database?.names ?? [], isForeign: isForeign)
     } catch {
       // An earlier run that was killed may have left the application down. With all locks held nobody else needs that.
       if isHeld, !dryRun { _ = await commit.resume(try? quiesce.get()) }
       throw error
+    }
+  }
+
+  /// The application could stop every backup with a name in its own directory.
+  ///
+  /// - Returns: whether something there is not the toolkit's.
+  private func finishInterrupted(_ commit: Commit, dryRun: Bool) async throws -> Bool {
+    do {
+      if dryRun { _ = try commit.unfinished() } else { try await commit.finishInterrupted(undoing: false) }
+      return false
+    } catch let failure as Failure where failure.isForeign {
+      for problem in failure.problems {
+        log.error(
+          "\(problem.fact): no restore is finished or rolled back by it, and the set is saved without it\n  hint: \(problem.hint)"
+        )
+      }
+      return true
     }
   }
 
@@ -72,6 +93,14 @@ extension Backup {
           Problem(
             "\(printable(path)) \(status == nil ? "does not exist" : "is not a directory")",
             hint: "mount the volume there, or correct FILES_DIRECTORY and FILES_PATHS"))
+      }
+    }
+    for path in files.paths {
+      if let link = try Tree.obstacle(onTheWayTo: path, below: FilePath(files.directory)) {
+        problems.append(
+          Problem(
+            "\(printable(link.string)) on the way to \(printable(path)) is not a directory: what it leads to is not what is to be saved",
+            hint: "name in FILES_PATHS where it leads"))
       }
     }
     try Failure.collect(.sourceFailed, problems)

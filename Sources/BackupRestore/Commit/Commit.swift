@@ -4,29 +4,50 @@ import SystemPackage
 /// The swap of a restore or rollback, and what a run after a crash does about it.
 struct Commit: Sendable {
   /// FILES_DIRECTORY; nil: databases only.
-  let directory: String?
+  let directory: Directory?
   let server: Server?
 
-  func exchange(_ id: SetID) -> Exchange? {
-    directory.map { Exchange(directory: FilePath($0), work: FilePath($0).appending(Tree.workDirectory).appending(id.text)) }
+  private static let workName = Directory.Name(Tree.workDirectory)!
+
+  /// `.backup-restore`; nil where there is none.
+  ///
+  /// - Throws: `Failure` 22, `isForeign`, where it is not the toolkit's, here as in all that follows.
+  func work() throws -> Directory? { try directory?.own(Self.workName) }
+
+  @discardableResult
+  func makeWork() throws -> Directory? { try directory?.makeOwn(Self.workName) }
+
+  /// Of a restore that left something on the volume; nil where it did not.
+  func exchange(_ id: SetID) throws -> Exchange? {
+    guard let directory, let work = try work()?.own(id.name) else { return nil }
+    return Exchange(directory: directory, work: work)
   }
+
+  /// Of a restore that begins.
+  func makeExchange(_ id: SetID) throws -> Exchange {
+    guard let directory, let work = try makeWork()?.makeOwn(id.name) else {
+      throw Failure(.refused, "there is no FILES_DIRECTORY", hint: "set it, or restore with --only database")
+    }
+    return Exchange(directory: directory, work: work)
+  }
+
+  /// Everything that a restore left on the volume.
+  func remove(_ id: SetID) throws { try work()?.remove(id.name) }
 
   /// Swaps. The renaming of the databases is the commit point; for files alone the journal is.
   ///
   /// Runs to its end even when the task is cancelled: it takes well under a second, and half of it would have to be finished
   /// by the next run.
   ///
+  /// - Parameter staged: where the files were staged; nil: what comes is there already, or no files do.
   /// - Returns: itself, with the session that answered last.
   @discardableResult
-  func run(_ journal: Journal) async throws -> Commit {
+  func run(_ journal: Journal, _ staged: Exchange? = nil) async throws -> Commit {
     try await Task {
       var journal = journal
-      let exchange = journal.entries.isEmpty && journal.root == nil ? nil : exchange(journal.id)
+      let exchange = journal.entries.isEmpty && journal.root == nil ? nil : try staged ?? makeExchange(journal.id)
       if let server, !journal.renames.isEmpty { journal.databases = try await server.identities(of: journal.renames.map(\.from)) }
-      if let exchange {
-        try Tree.makeDirectory(exchange.work)
-        try journal.write(in: exchange.work)
-      }
+      try exchange.map { try journal.write(in: $0.work) }
       let answering = journal.renames.isEmpty ? server : try await rename(journal, exchange)
       if let exchange { try whole(journal, exchange, now: true) }
       return Commit(directory: directory, server: answering)
@@ -66,7 +87,7 @@ struct Commit: Sendable {
           .unexpected, "the swap's answer was lost (\(error)), and the server cannot be asked: \(unknown)",
           hint: "run restore --status when the server is back; the next restore finishes or undoes it")
       }
-      if let exchange { try? Tree.remove(exchange.work.appending(Journal.name)) }
+      if let exchange { try? exchange.work.remove(Journal.name) }
       throw error
     }
   }
@@ -74,7 +95,7 @@ struct Commit: Sendable {
   /// A database that is kept says what belongs to it, and one that comes back says it no more.
   private func comments(_ journal: Journal, _ server: Server, withFiles: Bool) async throws -> [String] {
     let kept = journal.renames.filter { DatabaseName.isPrevious($0.to) }
-    let mark = KeptMark(files: withFiles ? directory : nil, databases: kept.map(\.from), safety: journal.safety)
+    let mark = KeptMark(files: withFiles ? directory?.path.string : nil, databases: kept.map(\.from), safety: journal.safety)
     var statements: [String] = []
     for rename in journal.renames {
       let comment = try await server.comment(rename.from)
@@ -114,7 +135,7 @@ struct Commit: Sendable {
 
   /// For what no run can decide: never a dead end.
   func wayOut(_ id: SetID) -> String {
-    let work = "\(directory ?? "FILES_DIRECTORY")/\(Tree.workDirectory)/\(id)"
+    let work = "\(directory.map { printable($0.path.string) } ?? "FILES_DIRECTORY")/\(Tree.workDirectory)/\(id)"
     return
       "where that cannot be: look at the databases and the files, take from \(work)/tree what the files lack, and move \(work) away"
   }
@@ -153,16 +174,21 @@ struct Commit: Sendable {
   }
 
   func finish(_ journal: Journal, _ exchange: Exchange) throws {
-    if let origin = journal.rollbackOf, let from = self.exchange(origin), try FileStatus.existing(from.tree) != nil {
-      try Tree.rename(from.tree, exchange.tree)
+    if let origin = journal.rollbackOf, let from = try self.exchange(origin), try from.hasTree {
+      try from.work.rename(Exchange.treeName, to: exchange.work, Exchange.treeName)
     }
     try exchange.apply(journal.entries)
     if let root = journal.root {
-      do { try exchange.directory.set(root) } catch { log.warning("\(exchange.directory): owner and mode not set: \(error)") }
+      do { try exchange.directory.set(root) } catch { log.warning("owner and mode not set: \(error)") }
     }
     var done = journal
     done.phase = .done
     try done.write(in: exchange.work)
-    if let origin = journal.rollbackOf, let from = self.exchange(origin) { try Tree.remove(from.work) }
+    if let origin = journal.rollbackOf { try remove(origin) }
   }
+}
+
+extension SetID {
+  /// Of its directory.
+  var name: Directory.Name { Directory.Name(text)! }
 }

@@ -7,18 +7,22 @@ enum DirectoryLock {
 
   /// flock(2), held from now on.
   ///
+  /// - Returns: FILES_DIRECTORY, to be worked in.
   /// - Throws: `Failure` 22 where it cannot be opened, 11 when another run holds it for longer than LOCK_WAIT.
-  static func take(_ directory: String, waits: Waits) async throws {
-    let descriptor: FileDescriptor
-    do {
-      descriptor = try FileDescriptor.open(FilePath(directory), .readOnly, options: [.closeOnExec, .directory])
-    } catch let error as Errno {
+  static func take(_ directory: String, waits: Waits) async throws -> Directory {
+    let opened: Directory
+    do { opened = try Directory(FilePath(directory)) } catch let error as FileError {
       throw Failure(
-        .refused, "\(FileError("open", directory, error))",
+        .refused, "\(error)",
         hint: "run as its owner (this is user \(geteuid())), or as root with the capability DAC_OVERRIDE")
     }
+    // A copy, because what works in the directory is closed sooner.
+    let number = fcntl(opened.descriptor.rawValue, F_DUPFD_CLOEXEC, 0)
+    if number < 0 { throw FileError("dup", directory) }
+    let descriptor = FileDescriptor(rawValue: number)
     try await waiting("\(directory) is", waits) { try lock(descriptor, directory) }
     held.change { $0[directory] = descriptor }
+    return opened
   }
 
   /// Others may have it from now on; only another backup waits, before it does what comes after its own set. Nothing where it is not held.

@@ -4,98 +4,111 @@ import SystemPackage
 /// The files' side of a swap: entries of FILES_DIRECTORY change places with those of a tree beside them.
 ///
 /// Entry by entry, always: FILES_DIRECTORY is usually a mount point, which cannot be renamed (EBUSY), and keeping the directory
-/// itself keeps its lock, its mount and the application's open handle on it.
+/// itself keeps its lock, its mount and the application's open handle on it. Each by a name in directories that are held open: whatever
+/// the application does to the path meanwhile, nothing is reached through a link of its.
 struct Exchange: Sendable {
-  let directory: FilePath
+  let directory: Directory
   /// `.backup-restore/ID`.
-  let work: FilePath
+  let work: Directory
   /// False where tests want to see the way of file systems that cannot exchange (NFS).
   var exchanges = true
 
-  var tree: FilePath { work.appending("tree") }
+  static let treeName: Directory.Name = "tree"
 
-  /// What has to be exchanged so that `paths` (or everything) below the directory becomes what `source` holds.
-  func entries(from source: FilePath, paths: [String]) throws -> [Journal.Entry] {
+  /// Where programs and calls that take a path find the tree, whoever renames or replaces what leads to it.
+  var tree: FilePath { work.reached.appending(Self.treeName) }
+
+  var hasTree: Bool { get throws { try work.existing(Self.treeName) != nil } }
+
+  /// What has to be exchanged so that `paths` (or everything) below the directory becomes what the tree of `source` holds.
+  func entries(from source: Directory, paths: [String]) throws -> [Journal.Entry] {
+    let tree = try source.directory(Self.treeName)
     let names: [FilePath]
     if paths.isEmpty {
-      let all = try (FileStatus.existing(source) == nil ? [] : Tree.entries(source)) + Tree.entries(directory)
+      let all = try (tree?.entries() ?? []) + directory.entries()
       let unreserved = Set(all.filter { !Tree.reserved.contains($0.string) }.map { FilePath(root: nil, [$0]) })
       names = unreserved.sorted { $0.encoded < $1.encoded }
     } else {
       names = paths.map { FilePath($0) }
     }
     return try names.compactMap { name in
-      let staged = try FileStatus.existing(source.appending(name.components)).map(Journal.Identity.init)
-      let live = try FileStatus.existing(directory.appending(name.components)).map(Journal.Identity.init)
+      let staged = try tree?.existing(at: name).map(Journal.Identity.init)
+      let live = try directory.existing(at: name).map(Journal.Identity.init)
       return staged == nil && live == nil ? nil : Journal.Entry(path: name.encoded, staged: staged, live: live)
     }
   }
 
+  private static func held(_ index: Int) -> Directory.Name { Directory.Name("held.\(index)")! }
+
   /// Whether nothing of them was carried out: none that comes is live, none that goes is aside.
   func isUntouched(_ entries: [Journal.Entry]) throws -> Bool {
-    try entries.enumerated().allSatisfy { index, entry in
-      guard let bytes = percentDecoded(entry.path) else { return true }
-      let name = FilePath(bytes: bytes).components
-      if try FileStatus.existing(work.appending("held.\(index)")) != nil { return false }
-      guard let staged = entry.staged else { return try FileStatus.existing(tree.appending(name)) == nil }
-      return try FileStatus.existing(directory.appending(name)).map(Journal.Identity.init) != staged
+    let tree = try work.directory(Self.treeName)
+    return try entries.enumerated().allSatisfy { index, entry in
+      guard let name = entry.name else { return true }
+      if try work.existing(Self.held(index)) != nil { return false }
+      guard let staged = entry.staged else { return try tree?.existing(at: name) == nil }
+      return try directory.existing(at: name).map(Journal.Identity.init) != staged
     }
   }
 
   /// Carries out what is left; safe to run again after any interruption.
   func apply(_ entries: [Journal.Entry]) throws {
-    for (index, entry) in entries.enumerated() {
-      guard let bytes = percentDecoded(entry.path) else { continue }
-      let name = FilePath(bytes: bytes)
-      try apply(entry, name, held: work.appending("held.\(index)"))
+    if !entries.isEmpty {
+      try work.make(Self.treeName)
+      let tree = try work.open(Self.treeName)
+      for (index, entry) in entries.enumerated() {
+        guard let name = entry.name else { continue }
+        try apply(entry, name, tree, held: Self.held(index))
+      }
     }
-    try Tree.syncFileSystem(directory)
+    try directory.syncFileSystem()
   }
 
-  private func apply(_ entry: Journal.Entry, _ name: FilePath, held: FilePath) throws {
-    let live = directory.appending(name.components)
-    let aside = tree.appending(name.components)
-    let present = try FileStatus.existing(live).map(Journal.Identity.init)
+  private func apply(_ entry: Journal.Entry, _ path: FilePath, _ tree: Directory, held: Directory.Name) throws {
+    let name = path.lastComponent!
+    let present = try directory.existing(at: path).map(Journal.Identity.init)
     if let staged = entry.staged {
       if present != staged {
-        try prepareParents(of: name)
+        let live = try parent(of: path, in: directory, like: tree)
+        let aside = try parent(of: path, in: tree, like: directory)
         if present != nil {
-          try exchange(aside, live, held: held)
+          try exchange(aside, live, name, held: held)
         } else {
-          try Tree.rename(aside, live)
+          try aside.rename(name, to: live, name)
         }
       }
       // The second half of an exchange by two renames.
-      if try FileStatus.existing(held) != nil { try Tree.rename(held, aside) }
+      if try work.existing(held) != nil { try work.rename(held, to: try parent(of: path, in: tree, like: directory), name) }
     } else if let gone = entry.live, present == gone {
-      try prepareParents(of: name, in: tree)
-      try Tree.rename(live, aside)
+      let aside = try parent(of: path, in: tree, like: directory)
+      try parent(of: path, in: directory, like: tree).rename(name, to: aside, name)
     }
   }
 
-  private func exchange(_ aside: FilePath, _ live: FilePath, held: FilePath) throws {
+  private func exchange(_ aside: Directory, _ live: Directory, _ name: Directory.Name, held: Directory.Name) throws {
     let byRenames = {
-      try Tree.rename(live, held)
-      try Tree.rename(aside, live)
+      try live.rename(name, to: work, held)
+      try aside.rename(name, to: live, name)
     }
-    if exchanges { try Tree.exchange(aside, live, unsupported: byRenames) } else { try byRenames() }
+    if exchanges { try aside.exchange(name, with: live, name, unsupported: byRenames) } else { try byRenames() }
   }
 
-  /// Directories above a nested FILES_PATHS entry: made where they are missing, with the other side's owner and mode.
-  private func prepareParents(of name: FilePath) throws { try prepareParents(of: name, from: tree, in: directory) }
-  private func prepareParents(of name: FilePath, in side: FilePath) throws {
-    try prepareParents(of: name, from: directory, in: side)
-  }
+  private static let made: Directory.Name = "parent"
 
-  private func prepareParents(of name: FilePath, from other: FilePath, in side: FilePath) throws {
-    var (path, model) = (side, other)
-    try Tree.makeDirectory(side)
-    for component in name.components.dropLast() {
-      path.append(component)
-      model.append(component)
-      guard try FileStatus.existing(path) == nil else { continue }
-      try Tree.makeDirectory(path)
-      if let status = try FileStatus.existing(model) { try? path.set(status.attributes) }
+  /// The directory above a nested FILES_PATHS entry: made where it is missing, with the other side's owner and mode.
+  private func parent(of path: FilePath, in side: Directory, like other: Directory) throws -> Directory {
+    var (place, model) = (side, Optional(other))
+    for component in path.components.dropLast() {
+      model = try model?.directory(component)
+      if try place.existing(component) == nil {
+        // Made where nobody else comes and moved in: what has the name in the live tree a moment later may be another's.
+        try work.make(Self.made)
+        let new = try work.open(Self.made)
+        try work.rename(Self.made, to: place, component)
+        if let status = try model?.status() { try? new.set(status.attributes) }
+      }
+      place = try place.open(component)
     }
+    return place
   }
 }

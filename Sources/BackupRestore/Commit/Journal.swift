@@ -42,6 +42,12 @@ struct Journal: Codable, Equatable, Sendable {
     let staged: Identity?
     /// Of what goes; nil: nothing was there.
     let live: Identity?
+
+    /// Decoded; nil where it is no such name.
+    var name: FilePath? {
+      guard let bytes = percentDecoded(path), Tree.isEntry(bytes) else { return nil }
+      return FilePath(bytes: bytes)
+    }
   }
 
   /// The inode alone: everything lies on one file system, whose device number changes when the volume is mounted again or
@@ -52,25 +58,46 @@ struct Journal: Codable, Equatable, Sendable {
     init(_ status: FileStatus) { inode = status.inode }
   }
 
-  static let name = "journal.json"
+  static let name: Directory.Name = "journal.json"
+  /// Enough for some 200,000 entries in the top of FILES_DIRECTORY.
+  static let largest = 64 << 20
 
-  func write(in directory: FilePath) throws {
+  func write(in work: Directory) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    try Tree.writeDurably(Array(try encoder.encode(self)), to: directory.appending(Self.name))
+    let bytes = Array(try encoder.encode(self))
+    if bytes.count > Self.largest {
+      throw Failure(
+        .refused, "\(entries.count) entries in the top of FILES_DIRECTORY are more than a swap can hold",
+        hint: "move them into a directory below it, or use --in-place; nothing live was changed")
+    }
+    try work.write(bytes, to: Self.name)
   }
 
-  /// Nil where there is none. - Throws: `Failure` 22 where it cannot be read.
-  static func read(in directory: FilePath) throws -> Journal? {
-    let path = directory.appending(name)
-    guard try FileStatus.existing(path) != nil else { return nil }
-    do {
-      return try JSONDecoder().decode(Journal.self, from: try Data(contentsOf: URL(filePath: path.string)))
-    } catch {
+  /// Nil where there is none.
+  ///
+  /// - Throws: `Failure` 22 where it cannot be read, is not the toolkit's, or not this restore's.
+  static func read(in work: Directory, of id: SetID) throws -> Journal? {
+    guard let bytes = try work.readOwn(name, limit: largest) else { return nil }
+    let path = printable(work.path.appending(name).string)
+    let journal: Journal
+    do { journal = try JSONDecoder().decode(Journal.self, from: Data(bytes)) } catch {
       throw Failure(
-        .refused, "the journal \(path) cannot be read, so it is unknown whether that restore was finished",
-        hint: "if the files in \(directory.removingLastComponent().removingLastComponent()) are complete, move \(directory) away "
-          + "(its tree is the state before that restore) and run again; else take what is missing from its tree first")
+        .refused, "the journal \(path) cannot be read, so it is unknown whether that restore was finished", hint: wayOut(work))
     }
+    let wrong =
+      if journal.id != id { "the id \(journal.id)" } else if let entry = journal.entries.first(where: { $0.name == nil }) {
+        "the path \(printable(entry.path))"
+      } else { journal.paths.first { !Tree.isEntry($0.utf8) }.map { "the path \(printable($0))" } }
+    if let wrong {
+      throw Failure(foreign: Problem("the journal \(path) has \(wrong), which no restore wrote there", hint: wayOut(work)))
+    }
+    return journal
+  }
+
+  private static func wayOut(_ work: Directory) -> String {
+    let shown = printable(work.path.string)
+    return "if the files in \(printable(work.path.removingLastComponent().removingLastComponent().string)) are complete, move "
+      + "\(shown) away (its tree is the state before that restore) and run again; else take what is missing from its tree first"
   }
 }

@@ -29,8 +29,8 @@ extension Commit {
   func kept() async throws -> [Kept] {
     var kept: [SetID: Kept] = [:]
     for id in try restores() {
-      guard let exchange = exchange(id), let journal = try Journal.read(in: exchange.work) else { continue }
-      let isWhole = try journal.phase == .done && FileStatus.existing(exchange.tree) != nil
+      guard let exchange = try exchange(id), let journal = try Journal.read(in: exchange.work, of: id) else { continue }
+      let isWhole = try journal.phase == .done && exchange.hasTree
       if isWhole || journal.phase == .discarding { kept[id, default: Kept(id: id)].files = journal }
     }
     if let server {
@@ -48,8 +48,7 @@ extension Commit {
 
   /// First everything says that it is being discarded, so that nobody goes back to half of it when this is interrupted.
   func discard(_ kept: Kept) async throws {
-    let exchange = kept.files == nil ? nil : exchange(kept.id)
-    if let exchange, var journal = kept.files {
+    if var journal = kept.files, let exchange = try exchange(kept.id) {
       journal.phase = .discarding
       try journal.write(in: exchange.work)
     }
@@ -62,6 +61,6 @@ extension Commit {
       try await server.session.execute(statements.joined(separator: "; "))
     }
     for database in kept.databases { try await server?.drop(database.from) }
-    if let exchange { try Tree.remove(exchange.work) }
+    if kept.files != nil { try remove(kept.id) }
   }
 }

@@ -11,46 +11,58 @@ extension Commit {
   @discardableResult
   func finishInterrupted(undoing: Bool, own: SetID? = nil) async throws -> [Journal] {
     var finished: [Journal] = []
+    var foreign: Failure?
     for id in try restores() {
-      guard let exchange = exchange(id) else { continue }
-      guard let journal = try Journal.read(in: exchange.work) else {
-        if undoing {
-          log.info(id == own ? "\(Self.undone)" : "restore \(id) never got to its swap: removing what it staged")
-          try Tree.remove(exchange.work)
-        }
-        continue
+      do { if let journal = try await finishInterrupted(id, undoing: undoing, own: own) { finished.append(journal) } } catch let
+        failure as Failure where failure.isForeign && !undoing
+      {
+        // What is the toolkit's is finished all the same.
+        foreign = foreign ?? failure
       }
-      if journal.phase == .replacing {
-        if !undoing { throw incomplete(journal) }
-        continue
-      }
-      if journal.phase == .discarding { continue }
-      if journal.phase == .done {
-        // A rollback took its tree, or a discard was interrupted: nothing is kept here any more.
-        if undoing, try FileStatus.existing(exchange.tree) == nil { try Tree.remove(exchange.work) }
-        continue
-      }
-      if !journal.renames.isEmpty, server == nil {
-        throw Failure(
-          .refused, "restore \(id) of files and databases is unfinished, and no database is configured",
-          hint: "set POSTGRES_DB and what goes with it, so that it can be finished")
-      }
-      if let server, try await !isCommitted(journal, server) {
-        try refuseTouched(journal, exchange)
-        if undoing {
-          log.info(
-            id == own ? "\(Self.undone)" : "restore \(id) was not committed: removing what it staged; nothing live was changed")
-          try Tree.remove(exchange.work)
-        }
-        continue
-      }
-      try whole(journal, exchange)
-      log.warning("restore \(id) was interrupted after its commit: finished now, the new state is complete")
-      finished.append(journal)
     }
+    if let foreign { throw foreign }
     if undoing { try await dropStaging(own: own) }
     if undoing { try await finishDiscards() }
     return finished
+  }
+
+  /// - Returns: its journal, where it was finished.
+  private func finishInterrupted(_ id: SetID, undoing: Bool, own: SetID?) async throws -> Journal? {
+    guard let exchange = try exchange(id) else { return nil }
+    guard let journal = try Journal.read(in: exchange.work, of: id) else {
+      if undoing {
+        log.info(id == own ? "\(Self.undone)" : "restore \(id) never got to its swap: removing what it staged")
+        try remove(id)
+      }
+      return nil
+    }
+    if journal.phase == .replacing {
+      if !undoing { throw incomplete(journal) }
+      return nil
+    }
+    if journal.phase == .discarding { return nil }
+    if journal.phase == .done {
+      // A rollback took its tree, or a discard was interrupted: nothing is kept here any more.
+      if undoing, try !exchange.hasTree { try remove(id) }
+      return nil
+    }
+    if !journal.renames.isEmpty, server == nil {
+      throw Failure(
+        .refused, "restore \(id) of files and databases is unfinished, and no database is configured",
+        hint: "set POSTGRES_DB and what goes with it, so that it can be finished")
+    }
+    if let server, try await !isCommitted(journal, server) {
+      try refuseTouched(journal, exchange)
+      if undoing {
+        log.info(
+          id == own ? "\(Self.undone)" : "restore \(id) was not committed: removing what it staged; nothing live was changed")
+        try remove(id)
+      }
+      return nil
+    }
+    try whole(journal, exchange)
+    log.warning("restore \(id) was interrupted after its commit: finished now, the new state is complete")
+    return journal
   }
 
   /// What cannot be removed now stands in nobody's way.
@@ -68,7 +80,7 @@ extension Commit {
 
   /// Files can be exchanged without a commit only where somebody renamed the databases back.
   private func refuseTouched(_ journal: Journal, _ exchange: Exchange) throws {
-    let isMoved = try journal.rollbackOf != nil && FileStatus.existing(exchange.tree) != nil
+    let isMoved = try journal.rollbackOf != nil && exchange.hasTree
     if try !isMoved && exchange.isUntouched(journal.entries) { return }
     throw Failure(
       .refused,
@@ -84,18 +96,19 @@ extension Commit {
   func incomplete(_ journal: Journal) -> Failure {
     let before = journal.safety.map { "; what was live before is set \($0)" } ?? ""
     return Failure(
-      .refused, "\(directory ?? "") is incomplete: restore --in-place of \(journal.source ?? "") was interrupted",
-      hint: "restore --in-place \(journal.source ?? "") finishes it\(before)")
+      .refused,
+      "\(directory.map { printable($0.path.string) } ?? "") is incomplete: restore --in-place of \(printable(journal.source ?? "")) was interrupted",
+      hint: "restore --in-place \(printable(journal.source ?? "")) finishes it\(before)")
   }
 
-  func journal(_ id: SetID) throws -> Journal? { try exchange(id).flatMap { try Journal.read(in: $0.work) } }
+  func journal(_ id: SetID) throws -> Journal? { try exchange(id).flatMap { try Journal.read(in: $0.work, of: id) } }
 
   /// The newest `--in-place` that never ended.
   func replacing() throws -> Journal? { try unfinished().compactMap(journal).last { $0.phase == .replacing } }
 
   /// The files are whole again.
   func endReplacing() throws {
-    while let journal = try replacing(), let exchange = exchange(journal.id) { try Tree.remove(exchange.work) }
+    while let journal = try replacing() { try remove(journal.id) }
   }
 
   private func dropStaging(own: SetID?) async throws {
@@ -122,10 +135,7 @@ extension Commit {
 
   /// The restores that left something on the volume, oldest first.
   func restores() throws -> [SetID] {
-    guard let directory else { return [] }
-    let work = FilePath(directory).appending(Tree.workDirectory)
-    guard try FileStatus.existing(work) != nil else { return [] }
-    return try Tree.entries(work).compactMap { SetID($0.string) }.sorted()
+    try work()?.entries().compactMap { SetID($0.string) }.sorted() ?? []
   }
 
   /// Those that got no further than their staging or the middle of their swap.

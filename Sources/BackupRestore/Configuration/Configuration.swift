@@ -38,15 +38,7 @@ package struct Configuration: Sendable {
         "neither files nor a database is configured: \(FilesSettings.standardDirectory) does not exist",
         hint: "set FILES_DIRECTORY, or POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_HOST")
     }
-    let inside = files.map { resolved($0.directory) + "/" }
-    for settings in [repository, copy].compactMap({ $0 }) {
-      guard let inside, let base = settings.directory,
-        ([base] + RepositoryName.own.map { base + "/" + $0.rawValue }).contains(where: { ($0 + "/").hasPrefix(inside) })
-      else { continue }
-      environment.report(
-        "\(settings.prefix)RESTIC_REPOSITORY lies inside FILES_DIRECTORY: a restore would replace the repository itself",
-        hint: "move it elsewhere")
-    }
+    if let files { Self.refuseInside(files.directory, [repository, copy].compactMap { $0 }, &environment) }
     if let copy, let repository,
       copy.base == repository.base || (copy.directory != nil && copy.directory == repository.directory)
     {
@@ -57,6 +49,27 @@ package struct Configuration: Sendable {
     try Failure.collect(.configuration, environment.problems)
     guard let repository else { throw Failure(.configuration, "no repository", hint: "set RESTIC_REPOSITORY") }
     self.repository = repository
+  }
+
+  /// Whatever lies there is saved and replaced with the rest, and the application may put a link in its place.
+  private static func refuseInside(_ directory: String, _ repositories: [RepositorySettings], _ environment: inout Environment) {
+    let isInside = { (path: String) in (resolved(path) + "/").hasPrefix(directory + "/") }
+    for settings in repositories {
+      guard let base = settings.directory,
+        ([base] + RepositoryName.own.map { base + "/" + $0.rawValue }).contains(where: isInside)
+      else { continue }
+      environment.report(
+        "\(settings.prefix)RESTIC_REPOSITORY lies inside FILES_DIRECTORY: a restore would replace the repository itself",
+        hint: "move it elsewhere")
+    }
+    let variables = environment.variables.filter { !$0.value.isEmpty }
+    let cache =
+      variables["RESTIC_CACHE_DIR"].map { ("RESTIC_CACHE_DIR", $0) } ?? variables["HOME"].map { ("HOME", $0 + "/.cache/restic") }
+    for (name, path) in [variables["TMPDIR"].map { ("TMPDIR", $0) }, cache].compactMap({ $0 }) where isInside(path) {
+      environment.report(
+        "\(name) lies inside FILES_DIRECTORY, where the application could replace what a run writes there",
+        hint: "set \(name == "HOME" ? "RESTIC_CACHE_DIR" : name) to a directory elsewhere")
+    }
   }
 
   /// `restic copy` reads one set of backend variables for both repositories.

@@ -4,7 +4,10 @@ import SystemPackage
 struct FilesSettings: Sendable, Equatable {
   static let standardDirectory = "/var/jira"
 
+  /// Without symbolic links, as restic, mounts and locks have it.
   let directory: String
+  /// As FILES_DIRECTORY names it: old-style snapshots may hold it so.
+  let named: String
   /// Entries below the directory, relative and normalised; empty means all.
   let paths: [String]
   /// Given to restored files instead of the saved owner.
@@ -29,7 +32,11 @@ struct FilesSettings: Sendable, Equatable {
         "FILES_DIRECTORY is \"\(directory)\"", hint: "set an absolute path without . or .., and not / itself")
     }
     if named == nil, (try? FileStatus(directory)) == nil { return nil }
-    self.directory = directory
+    self.named = directory
+    self.directory = resolved(directory)
+    if self.directory == "/", directory != "/" {
+      environment.report("FILES_DIRECTORY is \"\(directory)\", which leads to /", hint: "set another directory than / itself")
+    }
   }
 
   private static func paths(_ environment: inout Environment) -> [String] {

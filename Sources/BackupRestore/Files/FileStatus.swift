@@ -63,6 +63,20 @@ extension FilePath {
 }
 
 extension FileStatus {
+  /// fstat(2).
+  init(open descriptor: Int32) throws {
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw FileError("fstat", "/proc/self/fd/\(descriptor)") }
+    self.init(status)
+  }
+
+  /// lstat(2) of a name in a directory.
+  init(_ name: FilePath.Component, in directory: Int32) throws(Errno) {
+    var status = stat()
+    if name.withPlatformString({ fstatat(directory, $0, &status, AT_SYMLINK_NOFOLLOW) }) != 0 { throw Errno(rawValue: errno) }
+    self.init(status)
+  }
+
   fileprivate init(platform path: UnsafePointer<CChar>) throws {
     var status = stat()
     guard lstat(path, &status) == 0 else { throw FileError("lstat", String(cString: path)) }

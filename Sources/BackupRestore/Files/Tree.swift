@@ -9,11 +9,34 @@ enum Tree {
   /// Entries of FILES_DIRECTORY that are never saved, replaced or removed.
   static let reserved: Set<String> = [workDirectory, "lost+found"]
 
+  /// Whether bytes name an entry below FILES_DIRECTORY that may be saved and replaced: relative, without empty components, `.`, `..` and
+  /// NUL, and not a reserved one. What comes from a journal, a record or the environment is looked at before it becomes a path.
+  static func isEntry(_ path: some Collection<UInt8>) -> Bool {
+    let names = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    return names.allSatisfy { !$0.isEmpty && !$0.contains(0) && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
+      && !reserved.contains { names[0].elementsEqual($0.utf8) }
+  }
+
+  /// What on the way to an entry is there and no directory, a link above all: it would lead somewhere else.
+  static func obstacle(onTheWayTo path: String, below directory: FilePath) throws -> FilePath? {
+    var parent = directory
+    for component in FilePath(path).components.dropLast() {
+      parent.append(component)
+      if let status = try FileStatus.existing(parent), !status.isDirectory { return parent }
+    }
+    return nil
+  }
+
   /// The names in a directory, as bytes, because names need not be UTF-8; without `.` and `..`.
   static func entries(_ directory: FilePath) throws -> [FilePath.Component] {
     guard let stream = directory.withPlatformString({ opendir($0) }) else {
       throw FileError("opendir", directory.string)
     }
+    return try entries(stream, directory)
+  }
+
+  /// Reads the stream to its end and closes it.
+  static func entries(_ stream: OpaquePointer, _ directory: FilePath) throws -> [FilePath.Component] {
     defer { closedir(stream) }
     var names: [FilePath.Component] = []
     while true {
@@ -42,85 +65,14 @@ enum Tree {
     }
   }
 
-  /// Both names change places. Where the file system cannot exchange, `unsupported` runs instead.
-  static func exchange(_ a: FilePath, _ b: FilePath, unsupported: () throws -> Void) throws {
-    let result = a.withPlatformString { a in b.withPlatformString { linux_exchange(a, $0) } }
-    if result == 0 { return }
-    // NFS answers EINVAL, some file systems ENOSYS or EOPNOTSUPP.
-    if [EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) { return try unsupported() }
-    throw FileError("renameat2", a.string)
-  }
-
-  /// Renames and never overwrites.
-  static func rename(_ from: FilePath, _ to: FilePath) throws {
-    let result = from.withPlatformString { from in
-      to.withPlatformString { to in
-        let code = linux_rename_noreplace(from, to)
-        if code == 0 || ![EINVAL, ENOSYS, EOPNOTSUPP].contains(errno) { return code }
-        var status = stat()
-        if lstat(to, &status) == 0 {
-          errno = EEXIST
-          return -1
-        }
-        return Glibc.rename(from, to)
-      }
-    }
-    if result != 0 { throw FileError("rename", from.string) }
-  }
-
   static func makeDirectory(_ path: FilePath) throws {
     if path.withPlatformString({ mkdir($0, 0o700) }) != 0, errno != EEXIST { throw FileError("mkdir", path.string) }
   }
 
-  /// Removes a tree of any depth; nothing there is fine. What is mounted in it is not entered: its content is not the tree's.
+  /// Removes a tree of any depth; nothing there is fine.
   static func remove(_ path: FilePath) throws {
-    guard let status = try FileStatus.existing(path) else { return }
-    if status.isDirectory {
-      if path.withPlatformString({ linux_is_mount_point($0) }) == 1 { throw FileError("rmdir", path.string, .resourceBusy) }
-      // Our own staging may hold directories without the write bit.
-      _ = path.withPlatformString { chmod($0, 0o700) }
-      for name in try entries(path) { try remove(path.appending(name)) }
-      if path.withPlatformString({ rmdir($0) }) != 0 { throw FileError("rmdir", path.string) }
-    } else if path.withPlatformString({ unlink($0) }) != 0 {
-      throw FileError("unlink", path.string)
-    }
-  }
-
-  /// Writes a small file so that it is there whole or not at all, also after a crash.
-  static func writeDurably(_ bytes: [UInt8], to path: FilePath) throws {
-    let new = path.removingLastComponent().appending("\(path.lastComponent!.string).new")
-    try opened(new, .writeOnly, [.create, .truncate, .closeOnExec]) { file in
-      do { try file.writeAll(bytes) } catch let error as Errno { throw FileError("write", new.string, error) }
-      if fsync(file.rawValue) != 0 { throw FileError("fsync", new.string) }
-    }
-    if new.withPlatformString({ from in path.withPlatformString { Glibc.rename(from, $0) } }) != 0 {
-      throw FileError("rename", new.string)
-    }
-    try syncDirectory(path.removingLastComponent())
-  }
-
-  static func syncDirectory(_ path: FilePath) throws {
-    try opened(path, .readOnly, [.closeOnExec, .directory]) {
-      if fsync($0.rawValue) != 0 { throw FileError("fsync", path.string) }
-    }
-  }
-
-  /// Everything written to that file system is on disk. restic never syncs what it restores (measured).
-  static func syncFileSystem(_ path: FilePath) throws {
-    try opened(path, .readOnly, [.closeOnExec, .directory]) {
-      if linux_syncfs($0.rawValue) != 0 { throw FileError("syncfs", path.string) }
-    }
-  }
-
-  private static func opened(
-    _ path: FilePath, _ mode: FileDescriptor.AccessMode, _ options: FileDescriptor.OpenOptions,
-    _ body: (FileDescriptor) throws -> Void
-  ) throws {
-    let file: FileDescriptor
-    do { file = try FileDescriptor.open(path, mode, options: options, permissions: .ownerReadWrite) } catch let error as Errno {
-      throw FileError("open", path.string, error)
-    }
-    try file.closeAfter { try body(file) }
+    guard let name = path.lastComponent, try FileStatus.existing(path) != nil else { return }
+    try Directory(path.removingLastComponent(), following: true).remove(name)
   }
 
   /// Bytes and inodes that an unprivileged process may still use; inodes nil where the file system does not count them.

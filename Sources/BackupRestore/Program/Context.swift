@@ -1,3 +1,5 @@
+import SystemPackage
+
 /// What every step works with: the configuration, the repositories and what of the environment children may see.
 public struct Context: Sendable {
   let configuration: Configuration
@@ -142,10 +144,15 @@ public struct Context: Sendable {
   }
 
   /// FILES_DIRECTORY, locked; nil where no files are configured, or their directory is not there.
-  func lockFiles() async throws -> String? {
+  func lockFiles() async throws -> Directory? {
     guard let directory = configuration.files?.directory, (try? FileStatus(directory))?.isDirectory == true else { return nil }
-    try await DirectoryLock.take(directory, waits: configuration.waits)
-    return directory
+    return try await DirectoryLock.take(directory, waits: configuration.waits)
+  }
+
+  /// The same, to be looked at only.
+  func directory() throws -> Directory? {
+    guard let directory = configuration.files?.directory, (try? FileStatus(directory))?.isDirectory == true else { return nil }
+    return try Directory(FilePath(directory))
   }
 
   /// PostgreSQL's programs on this machine.

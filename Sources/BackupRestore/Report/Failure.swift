@@ -15,6 +15,8 @@ package struct Failure: Error, Equatable, Sendable {
   let problems: [Problem]
   /// Packs of a repository that could not be read, where that is the reason.
   var packs: Set<String> = []
+  /// What lies on the volume where the toolkit's own should is not, and that is the reason.
+  var isForeign = false
 
   init(_ status: ExitStatus, _ problems: [Problem]) {
     self.status = status
@@ -23,6 +25,12 @@ package struct Failure: Error, Equatable, Sendable {
 
   package init(_ status: ExitStatus, _ fact: String, hint: String) {
     self.init(status, [Problem(fact, hint: hint)])
+  }
+
+  /// 22, for what lies on the volume in the toolkit's place.
+  init(foreign problem: Problem) {
+    self.init(.refused, [problem])
+    isForeign = true
   }
 
   /// Throws all problems together, when there are any.

@@ -35,7 +35,7 @@ extension Restore {
 
   private func throwAway(_ ready: Ready) async throws {
     for target in ready.plan.databases { try await ready.server?.drop(target.staging) }
-    if let exchange = ready.commit.exchange(ready.plan.id) { try await blocking { try Tree.remove(exchange.work) } }
+    try await blocking { try ready.commit.remove(ready.plan.id) }
     ready.scratch.remove()
   }
 

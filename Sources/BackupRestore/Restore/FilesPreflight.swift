@@ -24,13 +24,12 @@ extension Restore {
     }
   }
 
-  func filesProblems(_ files: FilesPart, _ directory: String, _ paths: [String]) throws -> [Problem] {
+  func filesProblems(_ files: FilesPart, _ commit: Commit, _ directory: String, _ paths: [String]) throws -> [Problem] {
     var problems: [Problem] = []
-    let work = FilePath(directory).appending(Tree.workDirectory)
     do {
       if access(directory, W_OK) != 0 { throw FileError("access", directory) }
-      if !options.dryRun { try Tree.makeDirectory(work) }
-    } catch {
+      if options.dryRun { _ = try commit.work() } else { try commit.makeWork() }
+    } catch let failure as Failure { return failure.problems } catch {
       return [
         Problem(
           "\(directory) cannot be written: \(error)", hint: "mount the volume writable, and run as a user that may write to it")
@@ -80,20 +79,13 @@ extension Restore {
 
   /// `a/b` where `a` is a link would be exchanged somewhere else.
   private func linkProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
-    var problems: [Problem] = []
-    for path in paths {
-      var parent = FilePath(directory)
-      for component in FilePath(path).components.dropLast() {
-        parent.append(component)
-        if let status = try FileStatus.existing(parent), !status.isDirectory {
-          problems.append(
-            Problem(
-              "\(printable(parent.string)) on the way to \(path) is not a directory", hint: "name in FILES_PATHS where it leads"))
-          break
-        }
+    try paths.compactMap { path in
+      try Tree.obstacle(onTheWayTo: path, below: FilePath(directory)).map {
+        Problem(
+          "\(printable($0.string)) on the way to \(printable(path)) is not a directory",
+          hint: "name in FILES_PATHS where it leads")
       }
     }
-    return problems
   }
 
   /// A mount point can neither be exchanged nor removed (EBUSY, measured): better said now than after staging, or with its content gone.
@@ -101,7 +93,9 @@ extension Restore {
     let mounts = try String(decoding: Data(contentsOf: URL(filePath: "/proc/self/mountinfo")), as: UTF8.self)
       .split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(4).first.map { MountInfo.unescaped(String($0)) } }
     // The list can lack an entry while others come and go (measured, beside containers that start), so what is moved is asked itself.
-    let moved = try liveEntries(FilePath(directory), paths).filter { $0.withPlatformString { linux_is_mount_point($0) } == 1 }
+    let moved = try liveEntries(FilePath(directory), paths).filter {
+      $0.withPlatformString { linux_is_mount_point(AT_FDCWD, $0) } == 1
+    }
     let listed = mounts.filter { mount in
       mount.hasPrefix(directory + "/")
         && (paths.isEmpty

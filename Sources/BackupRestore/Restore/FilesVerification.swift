@@ -47,9 +47,10 @@ struct FilesVerification: Sendable {
     return (found, differences)
   }
 
-  /// Below one of the paths, or one of them, or a directory on the way to one.
+  /// Below one of the paths, or one of them. Reserved entries are never restored, though sets made below a linked FILES_DIRECTORY hold them.
   private func selects(_ path: String) -> Bool {
-    paths.isEmpty || paths.contains { path == "/" + $0 || path.hasPrefix("/" + $0 + "/") }
+    if paths.isEmpty { return Tree.isEntry(path.utf8.dropFirst()) }
+    return paths.contains { path == "/" + $0 || path.hasPrefix("/" + $0 + "/") }
   }
 
   /// What is there, as far as it was selected.

@@ -31,47 +31,39 @@ extension Restore {
     return saved.record.id
   }
 
-  /// The live files go first: restic's own `--delete` comes after the content, when a full volume has failed already.
+  /// The live files go first, for room; what replaces them is built where the application cannot reach it all the same. restic's own way
+  /// into a live directory goes by paths, in which a link put at the right moment leads it anywhere.
   func overwrite(_ files: FilesPart, _ ready: Ready, _ staged: Staged, safety: SetID?) async throws -> Staged {
-    let directory = FilePath(configuration.files!.directory)
-    let paths = ready.plan.paths
-    let marker = ready.commit.exchange(ready.plan.id)!
-    try Tree.makeDirectory(marker.work)
+    let commit = ready.commit
+    // What an interrupted one has built is in the way.
+    for id in try commit.unfinished() where try commit.journal(id)?.phase == .replacing {
+      try commit.exchange(id)?.work.remove(Exchange.treeName)
+    }
+    let exchange = try commit.makeExchange(ready.plan.id)
     let journal = Journal(
-      id: ready.plan.id, source: ready.plan.source.arguments, rollbackOf: nil, phase: .replacing, renames: [], paths: paths,
-      entries: [],
-      root: nil, rootBefore: nil, safety: safety)
-    try journal.write(in: marker.work)
-    do { return try await replace(files, directory, ready, staged) } catch {
-      let failure = ready.commit.incomplete(journal)
+      id: ready.plan.id, source: ready.plan.source.arguments, rollbackOf: nil, phase: .replacing, renames: [],
+      paths: ready.plan.paths, entries: [], root: nil, rootBefore: nil, safety: safety)
+    try journal.write(in: exchange.work)
+    do { return try await replace(files, exchange, ready, staged) } catch {
+      let failure = commit.incomplete(journal)
       log.error("\(failure)")
+      // A link on the way to what is replaced, or a full volume.
+      if let error = error as? FileError { throw Failure(.unexpected, "\(error)", hint: failure.problems[0].hint) }
       throw error
     }
   }
 
-  private func replace(_ files: FilesPart, _ directory: FilePath, _ ready: Ready, _ staged: Staged) async throws -> Staged {
-    let paths = ready.plan.paths
+  private func replace(_ files: FilesPart, _ exchange: Exchange, _ ready: Ready, _ staged: Staged) async throws -> Staged {
+    let (paths, directory) = (ready.plan.paths, exchange.directory)
     try await blocking {
-      let all = paths.isEmpty ? try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) } : []
-      for path in all.map({ directory.appending($0) }) + paths.map({ directory.appending(FilePath($0).components) }) {
-        try Tree.remove(path)
+      let all = paths.isEmpty ? try directory.entries().filter { !Tree.reserved.contains($0.string) } : []
+      for path in all.map({ FilePath(root: nil, [$0]) }) + paths.map({ FilePath($0) }) {
+        try directory.parent(of: path)?.remove(path.lastComponent!)
       }
     }
-    if files.evidence?.entries == 0 { return staged }
-    try await context.repository(ready.plan.source.filesIn).restore(
-      files.snapshot, to: directory.string, include: paths, total: files.evidence?.bytes, part: "files")
-    try await blocking {
-      if paths.isEmpty { return try giveOwner(below: directory) }
-      for path in paths.map({ directory.appending(FilePath($0).components) }) {
-        guard let owner = configuration.files?.owner, let status = try FileStatus.existing(path) else { continue }
-        try give(path, status, to: owner)
-        if status.isDirectory { try giveOwner(below: path) }
-      }
-    }
-    let (evidence, differences) = try await FilesVerification(
-      directory: directory, paths: paths, owner: configuration.files?.owner, evidence: files.evidence
-    ).run(context.repository(ready.plan.source.filesIn), snapshot: files.snapshot)
-    try await blocking { try Tree.syncFileSystem(directory) }
+    let (evidence, differences) = try await stage(files, ready, in: exchange)
+    // What differs, too: what was live before is gone.
+    try await blocking { try exchange.apply(try exchange.entries(from: exchange.work, paths: paths)) }
     var staged = staged
     staged.files = evidence
     staged.differences += differences.map { "files: " + $0 }

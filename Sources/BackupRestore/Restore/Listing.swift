@@ -73,11 +73,13 @@ extension Restore {
         }
       }
     }
-    let commit = Commit(directory: configuration.files?.directory, server: server)
+    var kept: [Commit.Kept]?
     do {
+      let commit = Commit(directory: try context.directory(), server: server)
       if let journal = try commit.replacing() { lines.append("unfinished: \(commit.incomplete(journal))") }
       for id in try commit.unfinished() { lines.append("unfinished: restore \(id); the next restore finishes or undoes it") }
-    } catch let failure as Failure { lines.append("unknown: \(failure)") }
+      kept = try await commit.kept()
+    } catch { lines.append("unknown: \(error)") }
     if let server {
       for name in try await server.databases().sorted() {
         for live in server.settings.names where DatabaseName.parse(name, live: live)?.isStaging == true {
@@ -87,8 +89,7 @@ extension Restore {
     }
     do { lines += try await context.quiesce()?.status() ?? [] } catch { lines.append("application: unknown: \(error)") }
     output(lines.joined(separator: "\n"))
-    let kept = try await commit.kept()
-    output(kept.isEmpty ? "kept for rollback: nothing" : Self.keptText(kept))
+    output(kept.map { $0.isEmpty ? "kept for rollback: nothing" : Self.keptText($0) } ?? "kept for rollback: unknown, see above")
     return .done
   }
 }

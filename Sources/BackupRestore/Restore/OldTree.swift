@@ -7,12 +7,15 @@ struct OldTree: Sendable {
   /// The directory that all of them lie in, or are.
   let base: FilePath
 
-  /// `directory`: FILES_DIRECTORY, which is the base where it fits.
-  init(recorded: [String], directory: String?) {
+  /// `directory`: FILES_DIRECTORY, which is the base where it fits; or as it is `named`, by way of a link.
+  init(recorded: [String], directory: String?, named: String? = nil) {
     let paths = recorded.map { FilePath($0) }
     self.recorded = paths
-    if let directory = directory.map({ FilePath($0) }), !paths.isEmpty, paths.allSatisfy({ $0.starts(with: directory) }) {
-      base = directory
+    let fitting = [directory, named].compactMap { $0.map { FilePath($0) } }.first { directory in
+      !paths.isEmpty && paths.allSatisfy { $0.starts(with: directory) }
+    }
+    if let fitting {
+      base = fitting
     } else if paths.count == 1 {
       base = paths[0]
     } else {

@@ -71,7 +71,7 @@ extension Restore {
     if let files = plan.files {
       problems += try await pathProblems(files, plan)
       let directory = configuration.files?.directory ?? FilesSettings.standardDirectory
-      let obstacles = try filesProblems(files, directory, plan.paths)
+      let obstacles = try filesProblems(files, commit, directory, plan.paths)
       if options.drill, let obstacle = obstacles.first {
         log.warning("files are read back, not restored: \(obstacle.fact)")
         readsBack = true
@@ -89,7 +89,7 @@ extension Restore {
     return (missing, readsBack)
   }
 
-  private func lockFiles(required: Bool) async throws -> String? {
+  private func lockFiles(required: Bool) async throws -> Directory? {
     let locked = try await context.lockFiles()
     if required, locked == nil, let directory = configuration.files?.directory {
       throw Failure(
@@ -139,6 +139,12 @@ extension Restore {
     if let files, let settings = configuration.files {
       paths = settings.paths.isEmpty ? files.paths : settings.paths
       let saved = files.paths.map { FilePath($0) }
+      for path in paths where !Tree.isEntry(path.utf8) {
+        problems.append(
+          Problem(
+            "\(source.title) names \(printable(path)), which is no entry of a directory of files",
+            hint: "its record or snapshot was made by something else: choose another set"))
+      }
       for path in paths where !saved.isEmpty && !saved.contains(where: { FilePath(path).starts(with: $0) }) {
         problems.append(
           Problem(

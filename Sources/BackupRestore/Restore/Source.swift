@@ -148,7 +148,8 @@ extension Restore {
 
   /// restic records the same paths for `backup .` and for an absolute path; only the tree tells them apart (measured).
   private func oldFiles(_ item: OldStyle.Item) async throws -> FilesPart {
-    let shape = OldTree(recorded: item.snapshot.paths ?? [], directory: configuration.files?.directory)
+    let shape = OldTree(
+      recorded: item.snapshot.paths ?? [], directory: configuration.files?.directory, named: configuration.files?.named)
     let seen = Locked(shape.nothingSeen)
     try await context.repository(item.repository).list(item.snapshot.id) { node in seen.change { shape.take(node, &$0) } }
     return shape.part(of: item.snapshot.id, seen.value)

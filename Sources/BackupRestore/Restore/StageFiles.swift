@@ -4,17 +4,20 @@ import SystemPackage
 extension Restore {
   func stage(_ files: FilesPart, _ ready: Ready) async throws -> (FilesEvidence, [String]) {
     if ready.readsBack { return try await readBack(files, ready) }
-    let exchange = ready.commit.exchange(ready.plan.id)!
-    try Tree.makeDirectory(exchange.work)
-    try Tree.makeDirectory(exchange.tree)
+    return try await stage(files, ready, in: try ready.commit.makeExchange(ready.plan.id))
+  }
+
+  func stage(_ files: FilesPart, _ ready: Ready, in exchange: Exchange) async throws -> (FilesEvidence, [String]) {
+    try exchange.work.make(Exchange.treeName)
     if files.evidence?.entries == 0 { return (FilesEvidence(), []) }
     try await context.repository(ready.plan.source.filesIn).restore(
-      files.snapshot, to: exchange.tree.string, include: ready.plan.paths, total: files.evidence?.bytes, part: "files")
+      files.snapshot, into: exchange.work, Exchange.treeName, include: ready.plan.paths, total: files.evidence?.bytes,
+      part: "files")
     try await blocking { try giveOwner(below: exchange.tree) }
     let result = try await FilesVerification(
       directory: exchange.tree, paths: ready.plan.paths, owner: configuration.files?.owner, evidence: files.evidence
     ).run(context.repository(ready.plan.source.filesIn), snapshot: files.snapshot)
-    try await blocking { try Tree.syncFileSystem(exchange.tree) }
+    try await blocking { try exchange.work.syncFileSystem() }
     return result
   }
 

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 
 /// Commit, rollback, discard.
 extension Restore {
@@ -6,20 +7,30 @@ extension Restore {
   /// - Returns: the commit, and whether somebody should look at what it left on the server.
   func commit(_ ready: Ready, safety: SetID?) async throws -> (Commit, isTidy: Bool) {
     let plan = ready.plan
-    let staged = plan.files != nil && !options.inPlace ? ready.commit.exchange(plan.id) : nil
+    let staged = plan.files != nil && !options.inPlace ? try self.staged(ready) : nil
     let root = staged == nil || !plan.paths.isEmpty || configuration.files?.owner != nil ? nil : plan.files?.root
     let commit = try await ready.commit.run(
       Journal(
         id: plan.id, source: plan.source.arguments, rollbackOf: nil, phase: .ready,
         renames: plan.databases.flatMap { Self.renames(from: $0.staging, to: $0.live, keeping: $0.previous, live: ready.live) },
-        paths: plan.paths, entries: try staged.map { try $0.entries(from: $0.tree, paths: plan.paths) } ?? [], root: root,
-        rootBefore: root == nil ? nil : try staged?.directory.status().attributes, safety: safety))
+        paths: plan.paths, entries: try staged.map { try $0.entries(from: $0.work, paths: plan.paths) } ?? [], root: root,
+        rootBefore: root == nil ? nil : try staged?.directory.status().attributes, safety: safety), staged)
     if plan.files != nil { try ready.commit.endReplacing() }
     ready.scratch.remove()
     let server = commit.server
     // A task of its own: it is done.
     let isTidy = await Task { if let server { await leaveSlots(plan, server) } else { true } }.value
     return (commit, isTidy)
+  }
+
+  /// By its name once more: what is kept must be found under it.
+  private func staged(_ ready: Ready) throws -> Exchange {
+    if let exchange = try ready.commit.exchange(ready.plan.id), try exchange.hasTree { return exchange }
+    throw Failure(
+      .refused,
+      "what was staged is not in \(Tree.workDirectory)/\(ready.plan.id) any more: somebody renamed \(Tree.workDirectory)",
+      hint: "nothing live was changed; look in the top of FILES_DIRECTORY for a directory of user \(geteuid()) that holds "
+        + "\(ready.plan.id), remove it, and run restore again while the application is down")
   }
 
   /// Out of the way first, then in.
@@ -117,13 +128,13 @@ extension Restore {
   }
 
   private func rollback(of previous: Commit.Kept, _ id: SetID, live: Set<String>, _ commit: Commit) throws -> Journal {
-    let source = previous.files == nil ? nil : commit.exchange(previous.id)
+    let source = previous.files == nil ? nil : try commit.exchange(previous.id)
     return Journal(
       id: id, source: nil, rollbackOf: previous.id, phase: .ready,
       renames: previous.databases.flatMap {
         Self.renames(from: $0.from, to: $0.to, keeping: DatabaseName.previous($0.to, id), live: live)
       }, paths: previous.files?.paths ?? [],
-      entries: try source.map { try $0.entries(from: $0.tree, paths: previous.files?.paths ?? []) } ?? [],
+      entries: try source.map { try $0.entries(from: $0.work, paths: previous.files?.paths ?? []) } ?? [],
       root: previous.files?.rootBefore,
       rootBefore: previous.files?.rootBefore == nil ? nil : try source?.directory.status().attributes)
   }

@@ -7,7 +7,7 @@ extension Repository {
   func write(_ documents: [String: [UInt8]], tags: [String]) async throws {
     let scratch = try Scratch(base)
     defer { scratch.remove() }
-    for (name, bytes) in documents { try Tree.writeDurably(bytes, to: scratch.path.appending(name)) }
+    for (name, bytes) in documents { try scratch.directory.write(bytes, to: Directory.Name(name)!) }
     _ = try await backup(["--"] + documents.keys.sorted(), tags: tags, directory: scratch.path.string, part: "record")
   }
 
