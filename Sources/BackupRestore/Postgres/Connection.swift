@@ -62,7 +62,8 @@ package actor Connection {
       SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
       SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = ''; SET row_security = off;
       SET standard_conforming_strings = on; SET xmlbinary = 'base64'; SET statement_timeout = 0;
-      SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s'
+      SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s'; SET quote_all_identifiers = off;
+      \(Self.restriction)
       """)
     // The server's own end of what the options above are for ours: it keeps the locks of a node that is lost for hours else.
     try await execute(
@@ -70,6 +71,18 @@ package actor Connection {
     )
     if serverVersion >= 140000 { try await execute("SET idle_session_timeout = 0") }
     if serverVersion >= 170000 { try await execute("SET transaction_timeout = 0") }
+  }
+
+  /// No function of a view that took a table's name runs as ours, nor a foreign server's (CVE-2024-7348). Servers know it since 15.8 and its
+  /// like; see `isRestricted`.
+  private static let restriction = """
+    SELECT pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view, foreign-table', false)
+    WHERE pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL
+    """
+
+  /// Whether the server keeps this session from views and foreign tables that are not its own.
+  nonisolated func isRestricted() async throws -> Bool {
+    try await isTrue("SELECT pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) LIKE '%view%'")
   }
 
   /// Rows of a query with parameters `$1`, `$2`…; values as text, NULL as nil.
@@ -105,7 +118,25 @@ package actor Connection {
     }
   }
 
-  private func run(_ sql: String, _ parameters: [String?], simple: Bool, stopped: () -> Bool) throws -> [[String?]] {
+  /// The rows that `COPY … TO STDOUT` sends, hashed as they come.
+  nonisolated func copy(_ sql: String) async throws -> RowSum {
+    let stop = Atomic(false)
+    return try await withTaskCancellationHandler {
+      try await copying(sql) { stop.load(ordering: .relaxed) }
+    } onCancel: {
+      stop.store(true, ordering: .relaxed)
+    }
+  }
+
+  private func copying(_ sql: String, stopped: () -> Bool) throws -> RowSum {
+    var sum = RowSum()
+    _ = try run(sql, [], simple: true, stopped: stopped) { sum.add($0) }
+    return sum
+  }
+
+  private func run(
+    _ sql: String, _ parameters: [String?], simple: Bool, stopped: () -> Bool, copied: (UnsafeRawBufferPointer) -> Void = { _ in }
+  ) throws -> [[String?]] {
     let pointer = handle.pointer
     let sent =
       simple
@@ -125,38 +156,65 @@ package actor Connection {
               PQgetisnull(result, row, $0) == 1 ? nil : String(cString: PQgetvalue(result, row, $0))
             })
         }
+      case PGRES_COPY_OUT: try receive(pointer, patience, stopped, copied)
       case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
       default: failure = failure ?? DatabaseError(result)
       }
     }
-    if let failure {
-      if stopped(), failure.state == "57014" { throw CancellationError() }
-      if PQstatus(pointer) != CONNECTION_OK { throw ConnectionError(message: failure.message) }
-      throw failure
-    }
+    try check(failure, stopped)
     return rows
   }
 
-  /// Waits for the next result with poll(2), so that a cancelled task is noticed while the server works, and a server that does not.
+  private func check(_ failure: DatabaseError?, _ stopped: () -> Bool) throws {
+    guard let failure else { return }
+    if stopped(), failure.state == "57014" { throw CancellationError() }
+    if PQstatus(handle.pointer) != CONNECTION_OK { throw ConnectionError(message: failure.message) }
+    throw failure
+  }
+
   private func nextResult(
     _ pointer: OpaquePointer, _ patience: Patience, _ stopped: () -> Bool
   ) throws -> OpaquePointer? {
     var cancelled: ContinuousClock.Instant?
-    while PQisBusy(pointer) == 1 {
-      if let cancelled {
-        // A backend that stands still does not hear it. The session is lost, its locks end with it.
-        if cancelled.duration(to: .now) > Self.grace { throw CancellationError() }
-      } else if stopped() {
-        cancelled = .now
-        cancel(pointer)
-      }
-      try patience.check()
-      var ready = pollfd(fd: PQsocket(pointer), events: Int16(POLLIN), revents: 0)
-      if poll(&ready, 1, 100) > 0, PQconsumeInput(pointer) == 0 {
-        throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer))))
-      }
-    }
+    while PQisBusy(pointer) == 1 { try wait(pointer, patience, stopped, &cancelled) }
     return PQgetResult(pointer)
+  }
+
+  /// Rows until the copy's end; an error of it is the next result.
+  private func receive(
+    _ pointer: OpaquePointer, _ patience: Patience, _ stopped: () -> Bool, _ take: (UnsafeRawBufferPointer) -> Void
+  ) throws {
+    var row: UnsafeMutablePointer<CChar>?
+    var cancelled: ContinuousClock.Instant?
+    while true {
+      let length = PQgetCopyData(pointer, &row, 1)
+      if length < 0 { return }
+      if let whole = row {
+        // Without the line's end.
+        take(UnsafeRawBufferPointer(start: whole, count: Int(length) - 1))
+        PQfreemem(whole)
+        row = nil
+      }
+      if length == 0 || (stopped() && cancelled == nil) { try wait(pointer, patience, stopped, &cancelled) }
+    }
+  }
+
+  /// Waits for what comes with poll(2), so that a cancelled task is noticed while the server works, and a server that does not.
+  private func wait(
+    _ pointer: OpaquePointer, _ patience: Patience, _ stopped: () -> Bool, _ cancelled: inout ContinuousClock.Instant?
+  ) throws {
+    if let cancelled {
+      // A backend that stands still does not hear it. The session is lost, its locks end with it.
+      if cancelled.duration(to: .now) > Self.grace { throw CancellationError() }
+    } else if stopped() {
+      cancelled = .now
+      cancel(pointer)
+    }
+    try patience.check()
+    var ready = pollfd(fd: PQsocket(pointer), events: Int16(POLLIN), revents: 0)
+    if poll(&ready, 1, 100) > 0, PQconsumeInput(pointer) == 0 {
+      throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer))))
+    }
   }
 
   /// How long a cancelled query has to end.
@@ -174,26 +232,6 @@ package actor Connection {
   }
 }
 
-/// How long a query may go on without a sign of work: a long one is looked at by another session.
-private final class Patience {
-  private let backend: BackendWatch?
-  private let begin = ContinuousClock().now
-  private var looking: Task<Void, Never>?
-
-  init(_ backend: BackendWatch?) { self.backend = backend }
-
-  deinit { looking?.cancel() }
-
-  /// - Throws: `ConnectionError` where there was none for STALL_TIMEOUT.
-  func check() throws {
-    guard let backend else { return }
-    if looking == nil, begin.duration(to: .now) > min(.seconds(30), backend.limit / 4) {
-      looking = Task { await backend.look(every: min(.seconds(5), backend.limit / 10)) }
-    }
-    if backend.watch.verdict != nil { throw ConnectionError(message: backend.failure("a query").problems[0].fact) }
-  }
-}
-
 /// Runs an actor on a dispatch queue: Dispatch adds threads when its own block, Swift's pool does not.
 private final class QueueExecutor: SerialExecutor {
   private let queue = DispatchQueue(label: "postgres")
@@ -204,41 +242,9 @@ private final class QueueExecutor: SerialExecutor {
   }
 }
 
-/// The server could not be reached, refused us, or the connection broke.
-struct ConnectionError: Error, CustomStringConvertible {
-  let message: String
-  var description: String { message }
-}
-
-/// libpq's messages run over several lines, with tabs.
-private func oneLine(_ message: String) -> String {
-  Secret.mask(message.split(whereSeparator: \.isNewline).map { $0.trimming(" \t") }.joined(separator: " "))
-}
-
-/// A statement failed; `state` is the SQLSTATE.
-struct DatabaseError: Error, CustomStringConvertible {
-  let state: String
-  let message: String
-  var description: String { message }
-
-  fileprivate init(_ result: OpaquePointer) {
-    // PG_DIAG_SQLSTATE, _MESSAGE_PRIMARY and _MESSAGE_DETAIL are macros of character literals, which Swift does not see.
-    let field = { (code: Character) in PQresultErrorField(result, Int32(code.asciiValue!)).map { String(cString: $0) } }
-    state = field("C") ?? ""
-    let whole = field("M") ?? String(cString: PQresultErrorMessage(result))
-    message = oneLine(whole + (field("D").map { " (\($0))" } ?? ""))
-  }
-}
-
 /// Calls `body` with a NULL-terminated array of C strings; nil stays NULL.
 private func withStrings<T>(_ strings: [String?], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> T) -> T {
   let copies = strings.map { $0.map { strdup($0) } ?? nil }
   defer { for copy in copies { free(copy) } }
   return (copies.map { UnsafePointer($0) } + [nil]).withUnsafeBufferPointer { body($0.baseAddress!) }
-}
-
-/// Quoting for statements that take no parameters. `standard_conforming_strings` is on in every session.
-package enum SQL {
-  package static func identifier(_ name: String) -> String { "\"" + name.prefixing("\"", with: "\"") + "\"" }
-  package static func literal(_ text: String) -> String { "'" + text.prefixing("'", with: "'") + "'" }
 }

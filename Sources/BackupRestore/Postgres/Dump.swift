@@ -5,6 +5,8 @@ struct Dump: Sendable {
   let snapshot: String
   let tables: [EvidenceReader.Table]
   let sequences: [String: (SequenceEvidence.Value, cycles: Bool)]
+  /// As it was before pg_dump read it.
+  let schema: SchemaEvidence?
   let properties: DatabaseProperties
   let program: (path: String, major: Int)
 
@@ -12,17 +14,37 @@ struct Dump: Sendable {
   static func prepare(_ name: String, _ settings: DatabaseSettings, _ waits: Waits, clients: Clients) async throws -> Dump {
     let connection = try await Server.open(settings, name, waits)
     let program = try clients.dump(server: connection.serverMajor)
+    let reader = EvidenceReader(connection: connection)
     do {
-      try await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-      let reader = EvidenceReader(connection: connection)
-      let snapshot = try await connection.value("SELECT pg_catalog.pg_export_snapshot()") ?? ""
-      let tables = try await reader.tables()
-      try await reader.lock(tables)
+      let sequences = try await reader.sequences()
+      let (snapshot, tables) = try await export(reader)
       return Dump(
-        name: name, connection: connection, snapshot: snapshot, tables: tables, sequences: try await reader.sequences(),
-        properties: try await DatabaseProperties(connection), program: (program.program, program.major))
+        name: name, connection: connection, snapshot: snapshot, tables: tables, sequences: sequences,
+        schema: try await SchemaReader(connection: connection).read(), properties: try await DatabaseProperties(connection),
+        program: (program.program, program.major))
     } catch let error as DatabaseError {
       throw sourceFailure(name, error, waits)
+    } catch let error as EvidenceReader.Replaced {
+      throw Failure(
+        .sourceFailed, "database \(name): another relation takes the place of table \(printable(error.name)) again and again",
+        hint: "end what replaces it, then run it again")
+    }
+  }
+
+  /// A table that is replaced while its lock is waited for is another one in a newer snapshot.
+  private static func export(
+    _ reader: EvidenceReader, tries: Int = 3
+  ) async throws -> (snapshot: String, tables: [EvidenceReader.Table]) {
+    try await reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    let snapshot = try await reader.connection.value("SELECT pg_catalog.pg_export_snapshot()") ?? ""
+    let tables = try await reader.tables()
+    do {
+      try await reader.lock(tables)
+      return (snapshot, tables)
+    } catch let error as EvidenceReader.Replaced where tries > 1 {
+      log.info("table \(printable(error.name)) was replaced while its lock was waited for: starting over")
+      try await reader.connection.execute("ROLLBACK")
+      return try await export(reader, tries: tries - 1)
     }
   }
 
@@ -48,10 +70,11 @@ struct Dump: Sendable {
         throw Failure(
           .sourceFailed, "the dump of \(name) is empty", hint: "run pg_dump \(name) by hand and look at what it prints")
       }
+      let schema = SchemaEvidence.settled(schema, try await SchemaReader(connection: connection).read())
+      try await connection.execute("COMMIT")
       let evidence = DatabaseEvidence(
         tables: tables, sequences: SequenceEvidence.joined(sequences, try await reader.sequences()),
-        materializedViews: views, extensions: extensions, largeObjects: objects)
-      try await connection.execute("COMMIT")
+        materializedViews: views, extensions: extensions, largeObjects: objects, schema: schema)
       let part = DatabasePart(
         snapshot: saved.snapshot, name: name, archive: "/" + archive, bytes: saved.bytes, pgDump: program.major,
         properties: properties, roles: roles, evidence: evidence)

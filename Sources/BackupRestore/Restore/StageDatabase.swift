@@ -34,7 +34,7 @@ extension Restore {
         .verificationFailed, "staging database \(target.staging): \(error.message)",
         hint: "nothing live was changed; mend what PostgreSQL names and run it again")
     }
-    return (copy, accepted + (target.part.evidence?.differences(in: copy) ?? []))
+    return (copy, accepted + (target.part.evidence?.differences(in: copy, owners: ready.missingRoles.isEmpty) ?? []))
   }
 
   /// As saved; where the record is lost, those of the live database, else of the maintenance database.

@@ -174,9 +174,11 @@ struct DatabaseEvidence: Codable, Equatable, Sendable {
   let largeObjects: LargeObjects
   /// How rows were hashed: hashes of two ways are not compared.
   var method: String? = Self.method
+  /// Nil in older records, and where it could not be read.
+  var schema: SchemaEvidence?
 
-  /// How `EvidenceReader` hashes them.
-  static let method = "chain of hashtextextended over the columns, 1"
+  /// How `RowSum` hashes them.
+  static let method = "sum of folded rows of COPY, 2"
 
   var rows: Int { tables.reduce(0) { $0 + $1.rows } }
 }
@@ -184,9 +186,11 @@ struct DatabaseEvidence: Codable, Equatable, Sendable {
 struct TableEvidence: Codable, Equatable, Sendable {
   let name: String
   let rows: Int
-  /// Sum of the rows' hashes, see `EvidenceReader`; nil where a row is too large to be hashed, or where there is no row.
+  /// Sum of the rows' hashes, see `method`; nil where there is no row, or where an older toolkit met one too large to be hashed.
   let hash: String?
   let hashed: Bool
+  /// Whether it could not be read at all.
+  var unread: Bool?
 }
 
 /// Sequences ignore snapshots: a dump beside which values are drawn holds something between the two readings.

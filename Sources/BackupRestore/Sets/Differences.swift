@@ -1,0 +1,66 @@
+extension SequenceEvidence {
+  /// The readings before and after, of the sequences that both have.
+  static func joined(
+    _ before: [String: (Value, cycles: Bool)], _ after: [String: (Value, cycles: Bool)]
+  ) -> [SequenceEvidence] {
+    before.keys.sorted().compactMap { name in
+      guard let first = before[name], let last = after[name] else { return nil }
+      return SequenceEvidence(name: name, before: first.0, after: last.0, cycles: first.cycles)
+    }
+  }
+
+  /// Whether a restored value can have been read between the two readings.
+  func admits(_ restored: Value) -> Bool {
+    if before == after { return restored == before }
+    if cycles { return true }
+    return (min(before.last, after.last)...max(before.last, after.last)).contains(restored.last)
+  }
+}
+
+extension DatabaseEvidence {
+  /// What differs in a restored copy, one sentence a thing; empty when nothing does.
+  ///
+  /// - Parameter owners: whether owners and grants are as saved; not where a role that is missing was replaced.
+  func differences(in copy: DatabaseEvidence, owners: Bool = true) -> [String] {
+    var found: [String] = []
+    // Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two tables.
+    let key = { (name: String) in Array(name.utf8) }
+    let tables = Dictionary(uniqueKeysWithValues: copy.tables.map { (key($0.name), $0) })
+    for table in self.tables {
+      guard let restored = tables[key(table.name)] else {
+        found.append("table \(table.name) is missing")
+        continue
+      }
+      if table.unread == true || restored.unread == true { continue }
+      if restored.rows != table.rows {
+        found.append("table \(table.name) has \(restored.rows) rows instead of \(table.rows)")
+      } else if method == copy.method, table.hashed, restored.hashed, restored.hash != table.hash {
+        found.append("table \(table.name) has other content in its \(table.rows) rows")
+      } else if method == copy.method, table.hashed != restored.hashed {
+        found.append("table \(table.name) could be hashed only once")
+      }
+    }
+    let known = Set(self.tables.map { key($0.name) })
+    found += copy.tables.filter { !known.contains(key($0.name)) }.map { "table \($0.name) was not there" }
+    let sequences = Dictionary(uniqueKeysWithValues: copy.sequences.map { (key($0.name), $0.before) })
+    for sequence in self.sequences {
+      guard let restored = sequences[key(sequence.name)] else {
+        found.append("sequence \(sequence.name) is missing")
+        continue
+      }
+      if !sequence.admits(restored) {
+        found.append(
+          "sequence \(sequence.name) is at \(restored.last) instead of \(sequence.before.last) to \(sequence.after.last)")
+      }
+    }
+    for view in materializedViews where !copy.materializedViews.contains(view) {
+      found.append("materialised view \(view.name) is missing or not \(view.populated ? "populated" : "empty") any more")
+    }
+    found += extensions.filter { !copy.extensions.contains($0) }.map { "extension \($0) is missing" }
+    if largeObjects != copy.largeObjects {
+      found.append("large objects differ: \(copy.largeObjects.count) instead of \(largeObjects.count), or other content")
+    }
+    if let schema, let restored = copy.schema { found += schema.differences(in: restored, owners: owners, found: found) }
+    return found.map(printable)
+  }
+}
