@@ -6,7 +6,7 @@ struct Dump: Sendable {
   let tables: [EvidenceReader.Table]
   let sequences: [String: (SequenceEvidence.Value, cycles: Bool)]
   /// As it was before pg_dump read it.
-  let schema: SchemaEvidence?
+  let schema: SchemaEvidence
   let properties: DatabaseProperties
   let program: (path: String, major: Int)
 
@@ -70,7 +70,7 @@ struct Dump: Sendable {
         throw Failure(
           .sourceFailed, "the dump of \(name) is empty", hint: "run pg_dump \(name) by hand and look at what it prints")
       }
-      let schema = SchemaEvidence.settled(schema, try await SchemaReader(connection: connection).read())
+      let schema = try await SchemaReader(connection: connection).settled(schema)
       try await connection.execute("COMMIT")
       let evidence = DatabaseEvidence(
         tables: tables, sequences: SequenceEvidence.joined(sequences, try await reader.sequences()),

@@ -217,7 +217,7 @@ public struct Restore: Sendable {
       let proof =
         if staged.differs("database \(target.live)") { Self.accepted } else if target.part.isPlain {
           "every statement succeeded"
-        } else if let saved = target.part.evidence { saved.method == evidence.method ? "rows and content" : "rows" } else {
+        } else if let saved = target.part.evidence { saved.proof(by: evidence) } else {
           "archive complete"
         }
       table.add([

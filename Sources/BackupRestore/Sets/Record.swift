@@ -174,7 +174,7 @@ struct DatabaseEvidence: Codable, Equatable, Sendable {
   let largeObjects: LargeObjects
   /// How rows were hashed: hashes of two ways are not compared.
   var method: String? = Self.method
-  /// Nil in older records, and where it could not be read.
+  /// Nil in older records.
   var schema: SchemaEvidence?
 
   /// How `RowSum` hashes them.

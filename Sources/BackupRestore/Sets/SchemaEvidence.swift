@@ -4,6 +4,8 @@ struct SchemaEvidence: Codable, Equatable, Sendable {
   /// Of the server: another prints definitions in other words.
   let major: Int
   let objects: [String: [SchemaObject]]
+  /// Why it could not be read.
+  var unread: String?
 }
 
 /// One object's name and a hash of its definition, in one string of set.json: they are the bulk of it.
@@ -29,64 +31,63 @@ struct SchemaObject: Codable, Equatable, Sendable {
 extension SchemaEvidence {
   /// Two readings of one snapshot, before and after pg_dump read it. The catalogs are the snapshot's in both; names and expressions the
   /// server prints as they are at the moment. What differs is not compared with what is restored.
-  static func settled(_ before: SchemaEvidence?, _ after: SchemaEvidence?) -> SchemaEvidence? {
-    guard let before, let after else { return nil }
-    if before == after { return before }
-    let kinds = Set(before.objects.keys).union(after.objects.keys)
-    return SchemaEvidence(
-      major: before.major,
-      objects: Dictionary(
-        uniqueKeysWithValues: kinds.map { kind in
-          let (first, second) = (before.byName(kind), after.byName(kind))
-          let names = Set(first.keys).union(second.keys).sorted { $0.lexicographicallyPrecedes($1) }
-          return (
-            kind,
-            names.map {
-              SchemaObject(name: String(decoding: $0, as: UTF8.self), hash: first[$0] == second[$0] ? first[$0] ?? nil : nil)
-            }
-          )
-        }))
+  func settled(with after: SchemaEvidence) -> SchemaEvidence {
+    if after.unread != nil || self == after { return after }
+    let kinds = Set(objects.keys).union(after.objects.keys).map { kind in
+      let (first, second) = (byName(kind), after.byName(kind))
+      let names = Set(first.keys).union(second.keys).sorted { $0.lexicographicallyPrecedes($1) }
+      return (
+        kind,
+        names.map { SchemaObject(name: String(decoding: $0, as: UTF8.self), hash: first[$0] == second[$0] ? first[$0]! : nil) }
+      )
+    }
+    return SchemaEvidence(major: major, objects: Dictionary(uniqueKeysWithValues: kinds))
   }
 
-  /// Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two objects.
+  /// Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two objects. Two of one name are one, with
+  /// both hashes.
   private func byName(_ kind: String) -> [[UInt8]: String?] {
-    // One name twice is one object to the operator; both hashes count.
     Dictionary((objects[kind] ?? []).map { (Array($0.name.utf8), $0.hash) }) { first, second in
-      guard let first, let second else { return nil }
-      return first + second
+      first.flatMap { first in second.map { first + $0 } }
     }
   }
 
-  /// What differs in a restored copy, a sentence a kind. `found` is what was found before: a table that is missing is not told twice.
+  /// What differs in a restored copy, a sentence for each kind and way. `found` is what was found before: a table that is missing is not
+  /// told twice.
   ///
   /// - Parameter owners: whether owners and grants are as saved; not where a role that is missing was replaced.
   func differences(in copy: SchemaEvidence, owners: Bool, found: [String] = []) -> [String] {
+    if unread != nil { return [] }
+    if let why = copy.unread { return ["definitions could not be read: \(why)"] }
     let isPrintedAlike = major == copy.major
     var kinds = Set(objects.keys).union(copy.objects.keys)
     if !owners || !isPrintedAlike { kinds.remove("grant") }
-    var sentences: [String] = []
-    for kind in kinds.sorted() {
+    return kinds.sorted().flatMap { kind in
       let (saved, restored) = (byName(kind), copy.byName(kind))
-      let settled = saved.filter { $0.value != nil }
-      let told = { (name: [UInt8]) in
-        let thing = "\(kind) \(String(decoding: name, as: UTF8.self)) "
-        return found.contains { $0.hasPrefix(thing) }
-      }
-      let tell = { (names: [[UInt8]], one: String, several: String) in
-        let names = names.filter { !told($0) }.sorted { $0.lexicographicallyPrecedes($1) }.map {
-          String(decoding: $0, as: UTF8.self)
+      let certain = saved.filter { $0.value != nil }
+      let tell = { (names: [[UInt8]], one: String, several: String) -> String? in
+        let names = names.sorted { $0.lexicographicallyPrecedes($1) }.map { String(decoding: $0, as: UTF8.self) }.filter { name in
+          !found.contains { $0.hasPrefix("\(kind) \(name) ") }
         }
-        if names.isEmpty { return }
+        if names.isEmpty { return nil }
         let more = names.count > 3 ? " and \(names.count - 3) more" : ""
-        sentences.append("\(kind) \(names.prefix(3).joined(separator: ", "))\(more) \(names.count == 1 ? one : several)")
+        return "\(kind) \(names.prefix(3).joined(separator: ", "))\(more) \(names.count == 1 ? one : several)"
       }
-      tell(settled.keys.filter { restored[$0] == nil }, "is missing", "are missing")
-      tell(restored.keys.filter { saved[$0] == nil }, "was not there", "were not there")
-      if isPrintedAlike {
-        tell(
-          settled.filter { restored[$0.key] != nil && restored[$0.key] != $0.value }.map(\.key), "is another one", "are others")
-      }
+      let other = certain.filter { isPrintedAlike && restored[$0.key] != nil && restored[$0.key] != $0.value }
+      return [
+        tell(certain.keys.filter { restored[$0] == nil }, "is missing", "are missing"),
+        tell(restored.keys.filter { saved[$0] == nil }, "was not there", "were not there"),
+        tell(Array(other.keys), "is defined otherwise", "are defined otherwise"),
+      ].compactMap(\.self)
     }
-    return sentences
+  }
+}
+
+extension DatabaseEvidence {
+  /// What a comparison without a difference proves, for the operator.
+  func proof(by copy: DatabaseEvidence) -> String {
+    let content = method == copy.method ? "rows and content" : "rows"
+    guard let schema, let other = copy.schema, schema.unread == nil, other.unread == nil else { return content }
+    return content + (schema.major == other.major ? ", definitions" : ", names of what is defined")
   }
 }
