@@ -113,11 +113,16 @@ struct EvidenceReader: Sendable {
       WHERE c.relpersistence <> 't' AND \(Self.ours) AND NOT \(Self.member("pg_class", "c.oid"))
       """)
     var all: [String: (SequenceEvidence.Value, cycles: Bool)] = [:]
-    for row in rows {
-      if let last = row[2] {
-        all[row[0]!] = (.init(last: Int(last) ?? 0, called: true), row[1] == "t")
-      } else if byName, let value = try await connection.query("SELECT last_value, is_called FROM \(row[0]!)").first {
-        all[row[0]!] = (.init(last: Int(value[0]!) ?? 0, called: value[1] == "t"), row[1] == "t")
+    for row in rows where row[2] != nil {
+      all[row[0]!] = (.init(last: Int(row[2]!) ?? 0, called: true), row[1] == "t")
+    }
+    let silent = byName ? rows.filter { $0[2] == nil } : []
+    for start in stride(from: 0, to: silent.count, by: 100) {
+      let some = silent[start..<min(start + 100, silent.count)]
+      let values = some.indices.map { "SELECT \($0), last_value, is_called FROM \(silent[$0][0]!)" }
+      for value in try await connection.query(values.joined(separator: " UNION ALL ")) {
+        guard let row = Int(value[0]!).map({ silent[$0] }) else { continue }
+        all[row[0]!] = (.init(last: Int(value[1]!) ?? 0, called: value[2] == "t"), row[1] == "t")
       }
     }
     return all

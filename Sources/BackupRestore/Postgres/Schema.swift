@@ -69,7 +69,8 @@ struct SchemaReader: Sendable {
     space AS MATERIALIZED (SELECT n.* FROM pg_namespace n WHERE \(EvidenceReader.ours)),
     rel AS MATERIALIZED (SELECT c.* FROM pg_class c JOIN space n ON n.oid = c.relnamespace WHERE c.relpersistence <> 't'
       AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)),
-    usual AS MATERIALIZED (SELECT mode() WITHIN GROUP (ORDER BY pg_get_userbyid(relowner)) AS owner FROM rel),
+    usual AS MATERIALIZED (SELECT mode() WITHIN GROUP (ORDER BY pg_get_userbyid(relowner)) AS owner
+      FROM rel WHERE relkind IN ('r', 'p', 'v', 'm', 'f')),
     type AS MATERIALIZED (SELECT t.* FROM pg_type t JOIN space n ON n.oid = t.typnamespace WHERE t.typisdefined
       AND (t.typrelid = 0 OR t.typrelid IN (SELECT oid FROM rel WHERE relkind = 'c'))
       AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)),
