@@ -9,6 +9,7 @@ enum DirectoryLock {
   ///
   /// - Returns: FILES_DIRECTORY, to be worked in.
   /// - Throws: `Failure` 22 where it cannot be opened, 11 when another run holds it for longer than LOCK_WAIT.
+  @discardableResult
   static func take(_ directory: String, waits: Waits) async throws -> Directory {
     let opened: Directory
     do { opened = try Directory(FilePath(directory)) } catch let error as FileError {
