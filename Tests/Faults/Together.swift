@@ -48,7 +48,7 @@ import Testing
   }
 
   /// The night's set is saved, and what comes then can take hours: it is no reason to wait in an emergency. Another backup waits.
-  @Test(arguments: ["forget", "copy", "check"], [true, false])
+  @Test(arguments: [("forget", true), ("copy", false), ("check", true)])
   func aRestoreNeedNotWaitForRetentionCopyOrCheckAndAnotherBackupDoes(_ verb: String, _ withDatabase: Bool) async throws {
     let broken = try await Broken(megabytes: 1)
     let copy = ["COPY_RESTIC_REPOSITORY": broken.site.root + "/copy", "COPY_RESTIC_PASSWORD": "c"]

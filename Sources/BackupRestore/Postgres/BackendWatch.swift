@@ -46,7 +46,9 @@ final class BackendWatch: Sendable {
           if case .database = which, let bytes = now.first?[3].flatMap({ Int($0) }), !Task.isCancelled { size(bytes) }
         }
       } catch is DatabaseError {
-        // A backend may end while it is looked at.
+        // A backend may end while it is looked at. And what may not be seen ends nothing: the server answers.
+        lost = .now
+        watch.touch()
       } catch {
         session = nil
         if lost.duration(to: .now) > waits.connect { end(unreachable(error)) }

@@ -159,11 +159,19 @@ struct Repository: Sendable {
     if stopped == nil, result.ending == .exited(11), waits.lock > .zero, !output.isDescriptor {
       let lock = result.errors.last ?? "by another run"
       log.warning("\(shown) is locked: \(lock); waiting up to LOCK_WAIT\(Self.ending(lock))")
+      if Self.sharesItsHostName {
+        log.warning(
+          "no lock is taken for dead: this pod's host name is \(Self.sharedHostName), which older manifests gave to a pod of each namespace"
+            + "\n  hint: take hostname out of the Deployment, as docker/kubernetes has it, or set one that nobody else has"
+        )
+      }
       let end = ContinuousClock().now + waits.lock
       var wait = Duration.seconds(5)
       repeat {
         // Again each time: who holds the lock may die while it is waited for, as a restic whose toolkit was killed, and leave it.
-        _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
+        if !Self.sharesItsHostName {
+          _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
+        }
         let seconds = min(wait, ContinuousClock().now.duration(to: end)).components.seconds + 1
         let patient = Array(arguments[..<1] + ["--retry-lock", "\(seconds)s"] + arguments[1...])
         (result, stopped) = try await attempt(command(patient, directory: directory), extra, input, output, nil, watch)

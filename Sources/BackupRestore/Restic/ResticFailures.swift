@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// How a call ended, and what went wrong, in words and as this toolkit's exit code.
 extension Repository {
   struct Result: Sendable {
@@ -72,6 +74,10 @@ extension Repository {
       ? "; a backup that forgets, prunes or checks can be ended at any time, its set is saved: kubectl delete job NAME, or kill PID"
       : ""
   }
+
+  /// restic takes the lock of a process that is not here for dead where the host name is its own. Of this name nobody can know.
+  static let sharedHostName = "backup-restore"
+  static var sharesItsHostName: Bool { ProcessInfo.processInfo.hostName == sharedHostName }
 
   private static let byHand = "nothing was saved; run pg_dump by hand and look at what it prints"
 
