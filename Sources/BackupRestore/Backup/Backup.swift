@@ -146,6 +146,8 @@ public struct Backup: Sendable {
         "database \(part.name)", String(part.snapshot.prefix(8)), content, Format.bytes(part.bytes), Format.bytes(added),
       ])
     }
-    return table.text + "\nset \(record.id) saved in \(Format.duration(seconds.inSeconds))"
+    let leftOut = parts.leftOut.map(printable).joined(separator: ", ")
+    return table.text + (leftOut.isEmpty ? "" : "\nleft out: \(leftOut), superuser and member of the database's roles")
+      + "\nset \(record.id) saved in \(Format.duration(seconds.inSeconds))"
   }
 }
