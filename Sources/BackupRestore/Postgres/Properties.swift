@@ -28,8 +28,9 @@ extension DatabaseProperties {
       SELECT pg_catalog.pg_get_userbyid(n.nspowner),
         CASE WHEN a.grantee = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
       FROM pg_catalog.pg_namespace n
-      LEFT JOIN LATERAL pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) a ON true
-      WHERE n.nspname = 'public' ORDER BY 2, 3
+      LEFT JOIN LATERAL pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) WITH ORDINALITY
+        AS a(grantor, grantee, privilege_type, is_grantable, place) ON true
+      WHERE n.nspname = 'public' ORDER BY a.place
       """)
     let settings = try await connection.query(
       """

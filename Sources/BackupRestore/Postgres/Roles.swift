@@ -3,23 +3,29 @@ struct RoleReader: Sendable {
   let connection: Connection
 
   /// Predefined roles (pg_*) come with the server and are not listed; neither is the bootstrap superuser, unless it owns
-  /// something: PostgreSQL keeps no dependency on a role that cannot go away.
+  /// something: PostgreSQL keeps no dependency on a role that cannot go away. Of an extension and its members a dump names no owner.
   ///
   /// The roles that log in and have their rights by membership alone are listed, too: `owns` and `granted` are false.
   func uses() async throws -> [RoleUse] {
     let here = "(SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())"
     let rows = try await connection.query(
       """
-      WITH RECURSIVE uses(role, owns) AS (
-        SELECT refobjid, deptype = 'o' FROM pg_catalog.pg_shdepend
-          WHERE refclassid = 'pg_catalog.pg_authid'::regclass
+      WITH RECURSIVE member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e'),
+      uses(role, owns) AS (
+        SELECT refobjid, deptype = 'o' FROM pg_catalog.pg_shdepend s
+          WHERE (deptype <> 'o' OR classid <> 'pg_catalog.pg_extension'::regclass
+            AND NOT EXISTS (SELECT FROM member m WHERE m.classid = s.classid AND m.objid = s.objid))
+          AND refclassid = 'pg_catalog.pg_authid'::regclass
           AND (dbid = \(here) OR (dbid = 0 AND classid = 'pg_catalog.pg_database'::regclass AND objid = \(here)))
         UNION ALL SELECT datdba, true FROM pg_catalog.pg_database WHERE oid = \(here)
         UNION ALL SELECT setrole, false FROM pg_catalog.pg_db_role_setting WHERE setdatabase = \(here) AND setrole <> 0
-        UNION ALL SELECT 10, true WHERE EXISTS (SELECT FROM pg_catalog.pg_class WHERE relowner = 10 AND oid >= 16384)
-          OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspowner = 10 AND oid >= 16384)
-          OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE proowner = 10 AND oid >= 16384)
-          OR EXISTS (SELECT FROM pg_catalog.pg_type WHERE typowner = 10 AND oid >= 16384)),
+        UNION ALL SELECT 10, true WHERE EXISTS (SELECT FROM (
+          SELECT 'pg_catalog.pg_class'::regclass AS class, oid FROM pg_catalog.pg_class WHERE relowner = 10 AND relkind NOT IN ('t', 'i', 'I')
+          UNION ALL SELECT 'pg_catalog.pg_namespace'::regclass, oid FROM pg_catalog.pg_namespace WHERE nspowner = 10 AND nspname !~ '^pg_'
+          UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, oid FROM pg_catalog.pg_proc WHERE proowner = 10
+          UNION ALL SELECT 'pg_catalog.pg_type'::regclass, oid FROM pg_catalog.pg_type
+            WHERE typowner = 10 AND typrelid = 0 AND typcategory <> 'A' AND typtype <> 'm') o
+          WHERE oid >= 16384 AND NOT EXISTS (SELECT FROM member m WHERE m.classid = o.class AND m.objid = o.oid))),
       named AS (SELECT r.oid, r.rolname, bool_or(u.owns) AS owns, NOT bool_and(u.owns) AS granted
         FROM uses u JOIN pg_catalog.pg_roles r ON r.oid = u.role WHERE r.rolname !~ '^pg_' GROUP BY 1, 2),
       \(Self.members(of: "SELECT oid FROM named"))

@@ -72,8 +72,12 @@ struct Staging: Sendable {
     let isElse = "SELECT pg_catalog.pg_get_userbyid(nspowner) <> $1 FROM pg_catalog.pg_namespace WHERE nspname = 'public'"
     let owner = SQL.identifier(saved.owner)
     if try await session.isTrue(isElse, [saved.owner]) { _ = try await session.query("ALTER SCHEMA public OWNER TO \(owner)") }
-    for grantee in ["PUBLIC", owner, role] { _ = try await session.query("REVOKE ALL ON SCHEMA public FROM \(grantee)") }
-    for grant in saved.grants where !missing.contains(grant.grantee) {
+    // From all, so that they come back in their order, which pg_dump keeps.
+    let grants = saved.grants.filter { !missing.contains($0.grantee) }
+    for grantee in ["PUBLIC", owner, role] + grants.map(\.grantee).filter({ !$0.isEmpty }).map(SQL.identifier) {
+      _ = try await session.query("REVOKE ALL ON SCHEMA public FROM \(grantee)")
+    }
+    for grant in grants {
       _ = try await session.query(grant.statement("SCHEMA public", to: grant.grantee))
     }
   }
