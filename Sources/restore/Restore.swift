@@ -61,16 +61,24 @@ struct RestoreCommand: AsyncParsableCommand {
   @Flag(help: "Drop the logical replication slots of the databases that are replaced.")
   var dropSlots = false
 
+  @Flag(
+    help: ArgumentHelp(
+      """
+      Load databases as POSTGRES_USER even where one role owns everything and could load it. What the database's own functions do \
+      while it is loaded is then done with POSTGRES_USER's rights.
+      """))
+  var asSuperuser = false
+
   func validate() throws {
     let modes = [list, status, rollback, discardPrevious, resumeApplication].filter { $0 }.count
     let named = "--list, --status, --rollback, --discard-previous and --resume-application"
     if modes > 1 { throw ValidationError("\(named) do not go together") }
-    let choosing = at != nil || only != nil || dryRun || inPlace || acceptDifferences || dropSlots
+    let choosing = at != nil || only != nil || dryRun || inPlace || acceptDifferences || dropSlots || asSuperuser
     if modes == 1, choosing || (fromCopy && !list && !status) {
       throw ValidationError("\(named) take no other option, but --list and --status --from-copy")
     }
     if drill, inPlace || acceptDifferences || dropSlots || modes > 0 {
-      throw ValidationError("--drill takes a set, --at, --only and --dry-run, nothing else")
+      throw ValidationError("--drill takes a set, --at, --only, --as-superuser and --dry-run, nothing else")
     }
     if list || status || resumeApplication, !names.isEmpty {
       throw ValidationError("--list, --status and --resume-application take no set")
@@ -101,6 +109,7 @@ struct RestoreCommand: AsyncParsableCommand {
       options.inPlace = inPlace
       options.acceptDifferences = acceptDifferences
       options.dropSlots = dropSlots
+      options.asSuperuser = asSuperuser
       options.drill = drill
       return try await Restore(context, options).run()
     }

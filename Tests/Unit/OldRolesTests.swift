@@ -54,4 +54,38 @@ import Testing
     #expect(sql == "")
     #expect(leftOut == (line.isEmpty ? [] : [line.trimming(" ")]))
   }
+
+  /// A role may set this for itself: pg_dumpall writes it over several lines, of which grep took those that name it.
+  @Test(arguments: ["", "\nlast';"]) func whatStandsInAValueIsNoStatement(_ end: String) {
+    let value = """
+      CREATE ROLE app;
+      ALTER ROLE app SET application_name TO 'x''y
+      ALTER ROLE app WITH SUPERUSER;
+      CREATE ROLE app_evil;
+      GRANT postgres TO app;
+      it''s app\(end)
+      """
+    let (sql, leftOut) = OldRoles.script(value + "\nCREATE ROLE app_2;")
+    #expect(sql.contains("CREATE ROLE app;") && !sql.contains("SUPERUSER") && !sql.contains("evil") && !sql.contains("postgres"))
+    // Where grep took the end of the value, too, nothing behind it can be told from it.
+    #expect(sql.contains("CREATE ROLE app_2;") == !end.isEmpty)
+    #expect(leftOut.count == 6)
+  }
+
+  @Test func aSecondValueDoesNotEndTheFirst() {
+    let (sql, _) = OldRoles.script(
+      "ALTER ROLE app SET a TO 'x\nALTER ROLE app SET b TO 'y\nGRANT postgres TO app;\nALTER ROLE app WITH SUPERUSER;")
+    #expect(sql.isEmpty)
+  }
+
+  @Test(arguments: [
+    "ALTER ROLE app SET search_path TO public;ALTER/**/ROLE/**/app/**/SUPERUSER;", "CREATE ROLE app; CREATE ROLE evil SUPERUSER;",
+  ]) func aLineOfTwoStatementsIsLeftOut(_ line: String) {
+    #expect(OldRoles.script(line) == ("", [line]))
+  }
+
+  @Test func quotesInNamesOpenNoValue() {
+    let (sql, leftOut) = OldRoles.script("CREATE ROLE \"o'brien\";\nCREATE ROLE \"b;c\";\nCREATE ROLE d;")
+    #expect(leftOut.isEmpty && sql.contains("CREATE ROLE \"o'brien\";") && sql.contains("CREATE ROLE d;"))
+  }
 }

@@ -61,7 +61,9 @@ public struct Backup: Sendable {
   private func release(_ ready: Ready) async throws {
     do {
       try await ready.server?.unlock(ready.names)
-      if let directory = ready.commit.directory { try await DirectoryLock.release(directory.path.string, waits: configuration.waits) }
+      if let directory = ready.commit.directory {
+        try await DirectoryLock.release(directory.path.string, waits: configuration.waits)
+      }
       try await ready.server?.lock(ready.names, for: .repositories)
     } catch let error as ConnectionError {
       // With the session its locks are gone. restic's own still keep two retentions from one repository.
@@ -146,6 +148,8 @@ public struct Backup: Sendable {
         "database \(part.name)", String(part.snapshot.prefix(8)), content, Format.bytes(part.bytes), Format.bytes(added),
       ])
     }
-    return table.text + "\nset \(record.id) saved in \(Format.duration(seconds.inSeconds))"
+    let leftOut = parts.leftOut.map(printable).joined(separator: ", ")
+    return table.text + (leftOut.isEmpty ? "" : "\nleft out: \(leftOut), superuser and member of the database's roles")
+      + "\nset \(record.id) saved in \(Format.duration(seconds.inSeconds))"
   }
 }

@@ -7,6 +7,8 @@ extension Backup {
     var databases: [(part: DatabasePart, added: Int)] = []
     var filesAdded = 0
     var roles = ""
+    /// Roles that log in, and are not in the set.
+    var leftOut: [String] = []
     var isResumed = true
     /// What they are compared with.
     var last: Record?
@@ -83,9 +85,9 @@ extension Backup {
     parts.databases.sort { ready.names.firstIndex(of: $0.part.name)! < ready.names.firstIndex(of: $1.part.name)! }
     if let server = ready.server, !dumps.isEmpty {
       let names = Set(parts.databases.flatMap { $0.part.roles.map(\.name) })
-      let (sql, passwords) = try await RoleReader(connection: server.session).script(for: names.sorted())
-      parts.roles = sql
-      if !passwords { log.info("roles are saved without password hashes: \(server.settings.user) may not read them") }
+      let script = try await RoleReader(connection: server.session).script(for: names.sorted())
+      (parts.roles, parts.leftOut) = (script.sql, script.leftOut)
+      if !script.hasPasswords { log.info("roles are saved without password hashes: \(server.settings.user) may not read them") }
     }
     return parts
   }

@@ -39,16 +39,18 @@ struct Commit: Sendable {
   /// Runs to its end even when the task is cancelled: it takes well under a second, and half of it would have to be finished
   /// by the next run.
   ///
-  /// - Parameter staged: where the files were staged; nil: what comes is there already, or no files do.
+  /// - Parameters:
+  ///   - staged: where the files were staged; nil: what comes is there already, or no files do.
+  ///   - opening: what makes the databases that come the application's: before, they are closed, and no run finds them half open.
   /// - Returns: itself, with the session that answered last.
   @discardableResult
-  func run(_ journal: Journal, _ staged: Exchange? = nil) async throws -> Commit {
+  func run(_ journal: Journal, _ staged: Exchange? = nil, opening: [String] = []) async throws -> Commit {
     try await Task {
       var journal = journal
       let exchange = journal.entries.isEmpty && journal.root == nil ? nil : try staged ?? makeExchange(journal.id)
       if let server, !journal.renames.isEmpty { journal.databases = try await server.identities(of: journal.renames.map(\.from)) }
       try exchange.map { try journal.write(in: $0.work) }
-      let answering = journal.renames.isEmpty ? server : try await rename(journal, exchange)
+      let answering = journal.renames.isEmpty ? server : try await rename(journal, exchange, opening)
       if let exchange { try whole(journal, exchange, now: true) }
       return Commit(directory: directory, server: answering)
     }.value
@@ -69,10 +71,11 @@ struct Commit: Sendable {
   }
 
   /// - Returns: the server, through another session where that one broke.
-  private func rename(_ journal: Journal, _ exchange: Exchange?) async throws -> Server? {
+  private func rename(_ journal: Journal, _ exchange: Exchange?, _ opening: [String]) async throws -> Server? {
     guard let server else { return nil }
     do {
-      try await server.rename(journal.renames, comments: try await comments(journal, server, withFiles: exchange != nil))
+      let comments = try await comments(journal, server, withFiles: exchange != nil)
+      try await server.rename(journal.renames, with: comments + opening)
       return server
     } catch {
       // The answer may be lost although the rename happened: the server tells.

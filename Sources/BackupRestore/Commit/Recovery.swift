@@ -120,6 +120,12 @@ extension Commit {
       log.info("dropping staging database \(name)\(whose)")
       try await server.drop(name)
     }
+    // Those whose database is gone already.
+    for row in try await server.session.query(
+      "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1", [Loader.mark])
+    where server.settings.names.contains(where: { DatabaseName.parse(row[0]!, live: $0)?.isStaging == true }) {
+      await server.dropLoader(row[0]!)
+    }
   }
 
   /// The second it is, unless a restore or rollback of that second left something: then the next one.

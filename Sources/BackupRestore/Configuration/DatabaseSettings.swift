@@ -1,8 +1,8 @@
 /// How PostgreSQL is reached and which databases are saved.
 package struct DatabaseSettings: Sendable, Equatable {
   let names: [String]
-  let user: String
-  let password: Secret?
+  private(set) var user: String
+  private(set) var password: Secret?
   /// Host name, address, or the directory of a Unix socket.
   let host: String
   let port: Int
@@ -42,7 +42,9 @@ package struct DatabaseSettings: Sendable, Equatable {
         hint: "name the application's database, or set POSTGRES_MAINTENANCE_DB to another one")
     }
     if user == nil {
-      environment.report("\(prefix)POSTGRES_USER is not set", hint: "set it to the database's owner or a superuser")
+      environment.report(
+        "\(prefix)POSTGRES_USER is not set",
+        hint: "set it to the role that owns the database, with CREATEDB: it can do everything alone")
     }
     if address == nil {
       environment.report(
@@ -55,6 +57,13 @@ package struct DatabaseSettings: Sendable, Equatable {
     guard let user, let address else { return nil }
     (self.names, self.user) = (names, user)
     (host, port) = address
+  }
+
+  /// The same server as another role.
+  func with(user: String, password: Secret) -> DatabaseSettings {
+    var settings = self
+    (settings.user, settings.password) = (user, password)
+    return settings
   }
 
   /// POSTGRES_HOST is `host:port` as the predecessor has it, never read as a bare host without looking for the port.

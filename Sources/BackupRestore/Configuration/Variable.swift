@@ -24,7 +24,7 @@ struct Variable: Sendable {
     Variable("FILES_OWNER", "as saved", "uid:gid given to restored files"),
     Variable("FILES_ALLOW_UNREADABLE", "false", "true: unreadable files are named and left out, exit code 3"),
     Variable("POSTGRES_DB", "", "database to save; several comma-separated; absent: no database"),
-    Variable("POSTGRES_USER", "", "role to connect as"),
+    Variable("POSTGRES_USER", "", "role to connect as; best the one that owns the database, with CREATEDB"),
     Variable("POSTGRES_PASSWORD", "", "its password"),
     Variable("POSTGRES_HOST", "", "host:port, host or socket directory of the server"),
     Variable("POSTGRES_SERVICE", "", "host name of the server, where POSTGRES_HOST is not set"),

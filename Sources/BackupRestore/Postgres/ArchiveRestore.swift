@@ -6,6 +6,8 @@ struct ArchiveRestore: Sendable {
   let serverMajor: Int
   let base: [String: String]
   let keepOwners: Bool
+  /// Who makes everything, and owns it; nil: as saved.
+  var role: String? = nil
 
   /// pg_restore 17 and newer set `transaction_timeout`, which servers before 17 do not know; still so in 17.12 and 18.6.
   var expectsTimeoutError: Bool { clientMajor >= 17 && serverMajor < 17 }
@@ -15,7 +17,8 @@ struct ArchiveRestore: Sendable {
     // --dbname makes it connect; a name with = would be read as a connection string, so it goes through the environment.
     var arguments = ["--dbname=\(DatabaseSettings.keepalives)", "--no-password"]
     if !expectsTimeoutError { arguments.append("--exit-on-error") }
-    if !keepOwners { arguments.append("--no-owner") }
+    if !keepOwners || role != nil { arguments.append("--no-owner") }
+    if let role { arguments.append("--role=\(role)") }
     if let archive { arguments += ["--jobs=\(jobs)", archive] }
     return Command(program, arguments, environment: settings.environment(base, database: staging))
   }
@@ -37,8 +40,12 @@ struct ArchiveRestore: Sendable {
       errors.first?.contains("does not exist") == true
       ? "; a function that an index, a view or a column calls must name its schemas, or carry them: ALTER FUNCTION … SET search_path"
       : ""
+    let rights =
+      role.map {
+        "; what only a superuser can make, not \(printable($0)) who owns the rest: restore --as-superuser loads all as POSTGRES_USER"
+      } ?? ""
     throw Failure(
       .verificationFailed, "pg_restore failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
-      hint: outcome.ending.hint("nothing live was changed; the line above names what the server refused\(path)"))
+      hint: outcome.ending.hint("nothing live was changed; the line above names what the server refused\(path)\(rights)"))
   }
 }

@@ -53,15 +53,27 @@ struct Clients: Equatable, Sendable {
     return (directories[fit]! + "/pg_restore", fit)
   }
 
-  /// The one of the server's own major, else the newest: psql speaks with every server.
-  func psql(server: Int) throws -> String {
+  /// The one of the server's own major, else the newest, because psql speaks with every server; of those that can be kept from obeying
+  /// commands in what they load.
+  func psql(server: Int, _ version: (String) async -> [Int]) async throws -> String {
     let found = ([server] + directories.keys.sorted(by: >)).compactMap { directories[$0].map { $0 + "/psql" } }
-    guard let program = found.first(where: { FileManager.default.isExecutableFile(atPath: $0) }) else {
-      throw Failure(
-        .refused, "psql is missing, which loads the plain SQL of old-style snapshots",
-        hint: "install postgresql-client-\(server), or use an image that has it")
-    }
-    return program
+    let programs = found.filter { FileManager.default.isExecutableFile(atPath: $0) }
+    for program in programs where PlainDump.restricts(version: await version(program)) { return program }
+    throw Failure(
+      .refused,
+      programs.isEmpty
+        ? "psql is missing, which loads the plain SQL of old-style snapshots"
+        : "\(programs[0]) obeys commands that stand in a dump, such as \\!: it is older than \\restrict",
+      hint:
+        "install postgresql-client-\(server)\(programs.isEmpty ? "" : " in its newest minor version"), or use an image that has it"
+    )
+  }
+
+  /// What a program says to `--version`; empty where it cannot be run.
+  static func version(of program: String, _ base: [String: String]) async -> [Int] {
+    let outcome = try? await Runner.run(
+      Command(program, ["--version"], environment: base), output: .document(limit: 4096), errors: { _ in })
+    return outcome.map { Version.numbers(String(decoding: $0.document, as: UTF8.self)) } ?? []
   }
 
   private var newest: String { directories.keys.max().map(String.init) ?? "missing" }

@@ -2,13 +2,24 @@
 enum OldRoles {
   /// The same roles as SQL that is safe to run again: a role that exists is left as it is, its password too.
   ///
-  /// Also returns the lines that are left out because they are no statement on their own.
+  /// Also returns the lines that are left out because they are no statement on their own. A role's settings are its own to choose, line
+  /// ends and what looks like a statement included: what lies within a value is none.
   static func script(_ dump: String) -> (sql: String, leftOut: [String]) {
     var order: [String] = []
     var bodies: [String: String] = [:]
     var grants = ""
     var leftOut: [String] = []
+    var isInside = false
     for line in dump.split(whereSeparator: \.isNewline).map({ $0.trimming(" \t") }) {
+      let isStatement = ["CREATE ROLE ", "ALTER ROLE ", "COMMENT ON ROLE ", "GRANT "].contains(where: line.hasPrefix)
+      let began = isInside
+      let (ends, semicolons) = read(line, inside: began)
+      // Where two values seem to begin, the filter took the end of the first: no end can be told any more.
+      if ends != began { isInside = isStatement }
+      if began || isInside || semicolons > 1 {
+        leftOut.append(line)
+        continue
+      }
       // psql's own \restrict, session settings, comments.
       if line.isEmpty || ["\\", "--", "SET "].contains(where: line.hasPrefix) { continue }
       if let name = subject(line), line.hasSuffix(";") {
@@ -21,6 +32,17 @@ enum OldRoles {
       }
     }
     return (order.map { RoleReader.unlessExists($0, bodies[$0]!) }.joined() + grants, leftOut)
+  }
+
+  /// Whether the line ends inside a quoted value, and how many statements end in it. pg_dumpall doubles the quotes within.
+  private static func read(_ line: String, inside: Bool) -> (inside: Bool, semicolons: Int) {
+    var (isInside, isName, semicolons) = (inside, false, 0)
+    for scalar in line.unicodeScalars {
+      if scalar == "'", !isName { isInside.toggle() }
+      if scalar == "\"", !isInside { isName.toggle() }
+      if scalar == ";", !isInside, !isName { semicolons += 1 }
+    }
+    return (isInside, semicolons)
   }
 
   /// NOSUPERUSER and its like ask for rights that a role that may only create roles does not have; they are the default.

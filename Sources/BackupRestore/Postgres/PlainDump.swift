@@ -6,6 +6,8 @@ struct PlainDump: Sendable {
   let base: [String: String]
   /// The operator takes what loads: every error is a difference, accepted beforehand.
   let acceptsErrors: Bool
+  /// Whether it begins with a `\restrict` of its own.
+  let isRestricted: Bool
 
   /// pg_dump 17 and newer set `transaction_timeout`, which servers before 17 do not know; psql goes on after it only where it
   /// goes on after every error, so they are counted.
@@ -15,9 +17,12 @@ struct PlainDump: Sendable {
     let arguments = [
       "--no-psqlrc", "--quiet", "--dbname=\(DatabaseSettings.keepalives)", "--no-password",
       "--set=ON_ERROR_STOP=\(goesOn ? 0 : 1)", "--set=VERBOSITY=verbose",
-      "--output=/dev/null", "--file=-",
+      "--output=/dev/null",
     ]
-    return Command(program, arguments, environment: settings.environment(base, database: staging))
+    // A dump made before pg_dump had `\restrict` may hold names with line ends, and what follows them is a command to psql (CVE-2025-8714).
+    // Where there is one already, another is refused (measured).
+    let restriction = isRestricted ? [] : ["--command=\\restrict \(Self.key())"]
+    return Command(program, arguments + restriction + ["--file=-"], environment: settings.environment(base, database: staging))
   }
 
   /// Runs it, and returns the errors that were accepted. - Throws: `Failure` for any error but that one known one.
@@ -41,6 +46,25 @@ struct PlainDump: Sendable {
       outcome.ending.succeeded ? failed : "psql failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
       hint: outcome.ending.hint(
         "nothing live was changed; create what PostgreSQL misses, or take what loads with --accept-differences"))
+  }
+
+  /// What `\unrestrict` would have to say: nobody who wrote into the dump can have known it.
+  private static func key() -> String {
+    (0..<4).map { _ in String(UInt64.random(in: 0 ... .max), radix: 36) }.joined()
+  }
+
+  /// Whether psql of this version (15, 18) has `\restrict`.
+  static func restricts(version: [Int]) -> Bool {
+    guard version.count > 1, let since = [13: 22, 14: 19, 15: 14, 16: 10, 17: 6][version[0]] else {
+      return (version.first ?? 0) > 17
+    }
+    return version[1] >= since
+  }
+
+  /// Whether `\restrict` is the dump's first word, behind pg_dump's title: further down it may be somebody else's.
+  static func isRestricted(beginning: [UInt8]) -> Bool {
+    let lines = String(decoding: beginning, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: true)
+    return lines.first { $0 != "--" && $0 != "-- PostgreSQL database dump" }?.hasPrefix("\\restrict ") == true
   }
 
   /// Whether a dump with this beginning would leave the database it is loaded into: `pg_dump --create` makes and connects to its own,

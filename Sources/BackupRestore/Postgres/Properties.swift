@@ -23,6 +23,15 @@ extension DatabaseProperties {
       FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a
       WHERE d.datname = pg_catalog.current_database() ORDER BY 1, 2
       """)
+    let publicSchema = try await connection.query(
+      """
+      SELECT pg_catalog.pg_get_userbyid(n.nspowner),
+        CASE WHEN a.grantee = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
+      FROM pg_catalog.pg_namespace n
+      LEFT JOIN LATERAL pg_catalog.aclexplode(coalesce(n.nspacl, pg_catalog.acldefault('n', n.nspowner))) WITH ORDINALITY
+        AS a(grantor, grantee, privilege_type, is_grantable, place) ON true
+      WHERE n.nspname = 'public' ORDER BY a.place
+      """)
     let settings = try await connection.query(
       """
       SELECT r.rolname, split_part(c, '=', 1), substr(c, strpos(c, '=') + 1)
@@ -35,12 +44,19 @@ extension DatabaseProperties {
       locale: row[5], icuRules: row[6], tablespace: row[7]!, connectionLimit: Int(row[8]!) ?? -1,
       isTemplate: row[9] == "t", comment: row[10],
       grants: row[11] == "t" ? grants.map { Grant(grantee: $0[0]!, privilege: $0[1]!, grantable: $0[2] == "t") } : nil,
-      settings: settings.map { Setting(role: $0[0], name: $0[1]!, value: $0[2]!) }, size: Int(row[12]!) ?? 0)
+      settings: settings.map { Setting(role: $0[0], name: $0[1]!, value: $0[2]!) }, size: Int(row[12]!) ?? 0,
+      publicSchema: publicSchema.first.map { first in
+        PublicSchema(
+          owner: first[0]!,
+          grants: publicSchema.compactMap { row in
+            row[2].map { Grant(grantee: row[1]!, privilege: $0, grantable: row[3] == "t") }
+          })
+      }, soleOwner: try await Self.soleOwner(connection))
   }
 
-  /// `CREATE DATABASE`, empty, with everything that cannot be changed afterwards.
-  func create(_ name: String, owner: String, serverMajor: Int) -> String {
-    var sql = "CREATE DATABASE \(SQL.identifier(name)) TEMPLATE template0 OWNER \(SQL.identifier(owner))"
+  /// `CREATE DATABASE`, empty and closed, with everything that cannot be changed afterwards.
+  func create(_ name: String, serverMajor: Int) -> String {
+    var sql = "CREATE DATABASE \(SQL.identifier(name)) TEMPLATE template0 CONNECTION LIMIT 0"
     sql += " ENCODING \(SQL.literal(encoding)) LC_COLLATE \(SQL.literal(collate)) LC_CTYPE \(SQL.literal(ctype))"
     if serverMajor >= 15 {
       switch provider {
@@ -54,48 +70,37 @@ extension DatabaseProperties {
     return sql
   }
 
-  /// Statements that make `name` what the saved database was. Roles in `missing` are left out.
+  /// Statements that give `name` the comment and settings of the saved database. Roles in `missing` are left out.
   ///
   /// They belong to the database's OID, so they are given to staging and come along when it is renamed.
-  func replay(on name: String, owner: String, missing: Set<String>) -> [String] {
+  func replay(on name: String, missing: Set<String>) -> [String] {
     let database = SQL.identifier(name)
     var statements: [String] = []
     if let comment { statements.append("COMMENT ON DATABASE \(database) IS \(SQL.literal(comment))") }
-    if let grants {
-      statements.append("REVOKE ALL ON DATABASE \(database) FROM PUBLIC")
-      statements.append("REVOKE ALL ON DATABASE \(database) FROM \(SQL.identifier(owner))")
-      for grant in grants where !missing.contains(grant.grantee) || grant.grantee == self.owner {
-        let grantee = grant.grantee == self.owner ? owner : grant.grantee
-        let to = grantee.isEmpty ? "PUBLIC" : SQL.identifier(grantee)
-        let option = grant.grantable ? " WITH GRANT OPTION" : ""
-        statements.append("GRANT \(grant.privilege) ON DATABASE \(database) TO \(to)\(option)")
-      }
-    }
     for setting in settings where !missing.contains(setting.role ?? "") {
       let value = Self.settingValue(setting)
       let target = setting.role.map { "ROLE \(SQL.identifier($0)) IN DATABASE \(database)" } ?? "DATABASE \(database)"
       statements.append("ALTER \(target) SET \(Self.settingName(setting.name)) = \(value)")
     }
-    if connectionLimit >= 0 { statements.append("ALTER DATABASE \(database) CONNECTION LIMIT \(connectionLimit)") }
-    if isTemplate { statements.append("ALTER DATABASE \(database) IS_TEMPLATE true") }
     return statements
   }
 
-  /// Settings that PostgreSQL stores as an already quoted list of identifiers (its own `variable_is_guc_list_quote`).
-  private static let quotedLists: Set<String> = [
-    "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
-    "temp_tablespaces", "unix_socket_directories",
-  ]
-
-  static func settingValue(_ setting: Setting) -> String {
-    guard quotedLists.contains(setting.name.lowercased()) else { return SQL.literal(setting.value) }
-    if setting.value.isEmpty { return "''" }
-    // "" is how the server writes an empty element and refuses to read it.
-    return setting.value.replacing(/(^|, )""(?=$|,)/) { $0.1 + "''" }
-  }
-
-  /// `myapp.tenant` is two identifiers to the parser.
-  static func settingName(_ name: String) -> String {
-    name.split(separator: ".").map { SQL.identifier(String($0)) }.joined(separator: ".")
+  /// Statements that make `name`, which was created closed and as `user`'s, belong to `owner` and take whom the saved database took.
+  func opening(_ name: String, owner: String, user: String, missing: Set<String>) -> [String] {
+    let database = SQL.identifier(name)
+    var statements = owner == user ? [] : ["ALTER DATABASE \(database) OWNER TO \(SQL.identifier(owner))"]
+    if let grants {
+      statements.append("REVOKE ALL ON DATABASE \(database) FROM PUBLIC")
+      statements.append("REVOKE ALL ON DATABASE \(database) FROM \(SQL.identifier(owner))")
+      for grant in grants where !missing.contains(grant.grantee) || grant.grantee == self.owner {
+        statements.append(grant.statement("DATABASE \(database)", to: grant.grantee == self.owner ? owner : grant.grantee))
+      }
+    } else {
+      // PostgreSQL's default, which closing took away.
+      statements.append("GRANT CONNECT, TEMPORARY ON DATABASE \(database) TO PUBLIC")
+    }
+    statements.append("ALTER DATABASE \(database) CONNECTION LIMIT \(max(-1, connectionLimit))")
+    if isTemplate { statements.append("ALTER DATABASE \(database) IS_TEMPLATE true") }
+    return statements
   }
 }

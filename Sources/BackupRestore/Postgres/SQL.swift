@@ -2,4 +2,8 @@
 package enum SQL {
   package static func identifier(_ name: String) -> String { "\"" + name.prefixing("\"", with: "\"") + "\"" }
   package static func literal(_ text: String) -> String { "'" + text.prefixing("'", with: "'") + "'" }
+  /// The value of a parameter that is an array of text.
+  static func array(_ texts: [String]) -> String {
+    "{" + texts.map { "\"" + $0.prefixing("\\\"", with: "\\") + "\"" }.joined(separator: ",") + "}"
+  }
 }

@@ -94,13 +94,13 @@ struct Server: Sendable {
     let to: String
   }
 
-  /// Renames all in one implicit transaction, `comments` with them, against clients that keep coming back.
+  /// Renames all in one implicit transaction, `statements` with them, against clients that keep coming back.
   ///
   /// ALTER DATABASE RENAME locks the database first, so newcomers wait, and gives the sessions inside up to 5 s to leave;
   /// meanwhile another session terminates them. Terminating first and renaming then failed in 11 of 12 tries (measured).
-  func rename(_ renames: [Rename], comments: [String]) async throws {
+  func rename(_ renames: [Rename], with statements: [String]) async throws {
     let renaming = renames.map { "ALTER DATABASE \(SQL.identifier($0.from)) RENAME TO \(SQL.identifier($0.to))" }
-    let sql = (renaming + comments).joined(separator: "; ")
+    let sql = (renaming + statements).joined(separator: "; ")
     let terminator = try await open(settings.maintenance)
     let names = renames.map { SQL.literal($0.from) }.joined(separator: ", ")
     let deadline = ContinuousClock().now + .seconds(60)
@@ -170,6 +170,19 @@ extension Server {
       throw Failure(
         .refused, "database \(name) cannot be dropped: \(error.message)",
         hint: "run it again with a superuser as POSTGRES_USER, or mend what PostgreSQL names")
+    }
+    await dropLoader(name)
+  }
+
+  /// The role that loaded the database of that name; it stays where somebody made it own something elsewhere.
+  func dropLoader(_ name: String) async {
+    do {
+      let isLoader = "SELECT pg_catalog.shobj_description(oid, 'pg_authid') = $2 FROM pg_catalog.pg_roles WHERE rolname = $1"
+      guard try await session.isTrue(isLoader, [name, Loader.mark]) else { return }
+      _ = try await session.query("DROP ROLE \(SQL.identifier(name))")
+    } catch {
+      log.warning(
+        "role \(printable(name)), which loaded a database, stays: \(error)\n  hint: drop it by hand: it is a member of the owner")
     }
   }
 

@@ -158,11 +158,7 @@ public struct Context: Sendable {
   /// PostgreSQL's programs on this machine.
   func clients() async -> Clients {
     let base = base
-    return await Clients.find(path: base["PATH"] ?? "") { program in
-      let outcome = try? await Runner.run(
-        Command(program, ["--version"], environment: base), output: .document(limit: 4096), errors: { _ in })
-      return outcome.flatMap { Version.numbers(String(decoding: $0.document, as: UTF8.self)).first }
-    }
+    return await Clients.find(path: base["PATH"] ?? "") { await Clients.version(of: $0, base).first }
   }
 
   private static func resticVersion(_ base: [String: String]) async throws -> String {
@@ -184,15 +180,6 @@ public struct Context: Sendable {
       throw Failure(.refused, "restic is too old: \(printable(text.trimming(" \n")))", hint: hint)
     }
     return version.map(String.init).joined(separator: ".")
-  }
-}
-
-/// Numbers in a program's own version line.
-enum Version {
-  /// `restic 0.19.1 compiled with…` → [0, 19, 1]; `pg_dump (PostgreSQL) 15.18 (Debian…)` → [15, 18].
-  static func numbers(_ text: String) -> [Int] {
-    let word = text.split(whereSeparator: \.isWhitespace).first { $0.first?.isNumber == true } ?? ""
-    return word.split(separator: ".").compactMap { Int($0.prefix { $0.isNumber }) }
   }
 }
 

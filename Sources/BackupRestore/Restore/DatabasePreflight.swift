@@ -8,7 +8,7 @@ struct DatabasePreflight: Sendable {
   private var session: Connection { server.session }
   private var user: String { server.settings.user }
 
-  func problems(clients: Clients) async throws -> [Problem] {
+  func problems(clients: Clients, base: [String: String]) async throws -> [Problem] {
     var problems: [Problem] = []
     if server.major < 13 {
       problems.append(
@@ -17,13 +17,13 @@ struct DatabasePreflight: Sendable {
     for target in plan.databases {
       do {
         if target.part.isPlain {
-          _ = try clients.psql(server: server.major)
+          _ = try await clients.psql(server: server.major) { await Clients.version(of: $0, base) }
         } else {
           _ = try clients.restore(archive: target.part.pgDump ?? clients.newestMajor, server: server.major)
         }
       } catch let failure as Failure { problems += failure.problems }
     }
-    let superuser = try await isSuperuser()
+    let superuser = try await Self.isSuperuser(session)
     let creates = try await session.isTrue("SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user")
     if !superuser, !creates {
       problems.append(
@@ -39,7 +39,7 @@ struct DatabasePreflight: Sendable {
     return problems
   }
 
-  func isSuperuser() async throws -> Bool {
+  static func isSuperuser(_ session: Connection) async throws -> Bool {
     try await session.isTrue("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
   }
 
@@ -70,14 +70,9 @@ struct DatabasePreflight: Sendable {
   /// What the server says to `roles.sql`: run for real, and undone. Nil: nothing.
   private func rolesError() async throws -> String? {
     do {
-      try await session.execute("BEGIN")
-      try await session.execute(plan.source.roles)
-      try await session.execute("ROLLBACK")
+      try await session.transaction(RoleScript.statements(plan.source.roles), undone: true)
       return nil
-    } catch let error as DatabaseError {
-      try await session.execute("ROLLBACK")
-      return error.message
-    }
+    } catch let error as DatabaseError { return error.message }
   }
 
   private func roleProblems(_ superuser: Bool) async throws -> [Problem] {
@@ -91,7 +86,7 @@ struct DatabasePreflight: Sendable {
     let missing = try await missing()
     // On a server of its own a drill makes them.
     if options.drill, server.settings.prefix.isEmpty {
-      return missing.map {
+      return missing.filter(\.isNeeded).map {
         Problem(
           "role \($0.name), which the set names, is missing on the server, and a drill creates none",
           hint: "CREATE ROLE \(SQL.identifier($0.name)), run by a superuser")
@@ -129,9 +124,7 @@ struct DatabasePreflight: Sendable {
         AND current_setting('max_slot_wal_keep_size') = '-1' AND (database IS NULL OR NOT (database = ANY (SELECT unnest($1::text[]))) OR NOT $2::bool)
       """,
       [
-        "{"
-          + plan.databases.map { "\"" + $0.live.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\"" }.joined(
-            separator: ",") + "}", options.dropSlots ? "t" : "f",
+        SQL.array(plan.databases.map(\.live)), options.dropSlots ? "t" : "f",
       ])
     for slot in slots {
       problems.append(

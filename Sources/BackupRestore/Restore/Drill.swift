@@ -42,13 +42,16 @@ extension Restore {
   /// On a server of its own a drill makes the roles that the set names, and takes them away again: they may come with password
   /// hashes. The comment tells them from others after a drill that was killed.
   private func makeRoles(_ ready: Ready) async throws {
-    guard let server = ready.server, isElsewhere, try await needsRoles(ready) else { return }
+    guard let server = ready.server, isElsewhere, needsRoles(try await missingRoles(ready).filter(\.isNeeded), ready) else {
+      return
+    }
     // The roles' own parents are made, too. One transaction: no role without its mark.
     let present = try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! }
     do {
-      try await server.session.execute("BEGIN; " + ready.plan.source.roles)
+      try await server.session.execute("BEGIN")
+      for statement in RoleScript.statements(ready.plan.source.roles) { _ = try await server.session.query(statement) }
       for row in try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles") where !present.contains(row[0]!) {
-        try await server.session.execute("COMMENT ON ROLE \(SQL.identifier(row[0]!)) IS \(SQL.literal(Self.mark))")
+        _ = try await server.session.query("COMMENT ON ROLE \(SQL.identifier(row[0]!)) IS \(SQL.literal(Self.mark))")
       }
       try await server.session.execute("COMMIT")
     } catch {
@@ -65,7 +68,7 @@ extension Restore {
     do {
       let roles = try await server.session.query(
         "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1", [Self.mark])
-      for role in roles { try await server.session.execute("DROP ROLE \(SQL.identifier(role[0]!))") }
+      for role in roles { _ = try await server.session.query("DROP ROLE \(SQL.identifier(role[0]!))") }
     } catch {
       log.warning("roles of a drill stay on \(server.settings.host): \(error)\n  hint: the next drill takes them away")
     }

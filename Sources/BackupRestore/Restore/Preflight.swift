@@ -64,7 +64,7 @@ extension Restore {
     var missing: Set<String> = []
     if let server {
       let check = DatabasePreflight(server: server, plan: plan, live: live, options: options)
-      problems += try await check.problems(clients: clients)
+      problems += try await check.problems(clients: clients, base: context.base)
       if problems.isEmpty { missing = try await check.unmakeableOwners() }
     }
     var readsBack = false

@@ -22,6 +22,8 @@ public struct Restore: Sendable {
     public var acceptDifferences = false
     /// Logical replication slots of the databases that are replaced are dropped after the swap.
     public var dropSlots = false
+    /// Loads databases as POSTGRES_USER also where the role that owns all could.
+    public var asSuperuser = false
     /// Stages, verifies and throws away.
     public var drill = false
 
@@ -92,7 +94,7 @@ public struct Restore: Sendable {
         try decide(staged, ready)
         // Only now: while the replacement was being built nothing live was touched, and it might have failed.
         try await ready.quiesce?.pause()
-        let (commit, isTidy) = try await commit(ready, safety: safety)
+        let (commit, isTidy) = try await commit(ready, opening: staged.opening, safety: safety)
         return Done(staged: staged, safety: safety, commit: commit, isTidy: isTidy)
       } catch {
         // The files are the new ones already, and the databases are not.
@@ -226,7 +228,7 @@ public struct Restore: Sendable {
         "\(Format.count(evidence.tables.count, "table", "tables")), \(Format.count(evidence.rows, "row", "rows"))", proof,
       ])
     }
-    return table.text
+    return ([table.text] + staged.leftOut.map { "left out: " + $0 }).joined(separator: "\n")
   }
 
   static func keptText(_ kept: [Commit.Kept]) -> String {

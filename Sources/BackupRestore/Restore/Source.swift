@@ -12,6 +12,8 @@ struct Source: Sendable {
   var filesIn = RepositoryName.files
   var databaseIn = RepositoryName.database
   var isOldStyle = false
+  /// A plain dump that keeps psql from obeying what stands in it.
+  var isRestricted = false
   /// What of it is restored; nil: all.
   var only: Only?
 }
@@ -84,14 +86,16 @@ extension Restore {
     var files: FilesPart?
     if let item = choice.files { files = try await oldFiles(item) }
     var databases: [DatabasePart] = []
+    var beginning: [UInt8] = []
     if let item = choice.database {
-      try await checkComplete(item)
+      beginning = try await checkComplete(item)
       databases = [part(item.snapshot, name: configuration.database?.names.first ?? "", archive: DatabasePart.plainPath)]
     }
     var source = Source(
       title: title, arguments: choice.arguments,
       record: record(SetID(newest), choice.items.first?.snapshot.hostname ?? "", files: files, databases: databases))
     source.isOldStyle = true
+    source.isRestricted = PlainDump.isRestricted(beginning: beginning)
     source.only = options.only
     source.filesIn = choice.files?.repository ?? .files
     source.databaseIn = choice.database?.repository ?? .database
@@ -101,7 +105,9 @@ extension Restore {
 
   /// The predecessor saved truncated dumps as good ones, and psql loads them without an error (measured): a whole one ends with
   /// pg_dump's own line.
-  private func checkComplete(_ item: OldStyle.Item) async throws {
+  ///
+  /// - Returns: its beginning.
+  private func checkComplete(_ item: OldStyle.Item) async throws -> [UInt8] {
     log.info("reading the dump in snapshot \(item.snapshot.short) to its end: is it complete?")
     let repository = context.repository(item.repository)
     var end: [UInt8] = []
@@ -125,6 +131,7 @@ extension Restore {
         .refused, "the dump in snapshot \(item.snapshot.short) is truncated: pg_dump's last line is missing",
         hint: "name an older one; restore --list shows all")
     }
+    return beginning
   }
 
   private func oldRoles(_ item: OldStyle.Item) async throws -> String {

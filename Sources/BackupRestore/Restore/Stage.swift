@@ -3,6 +3,10 @@ extension Restore {
   struct Staged: Sendable {
     var files: FilesEvidence?
     var databases: [(target: Target, evidence: DatabaseEvidence)] = []
+    /// What makes the databases the application's, as they are swapped in.
+    var opening: [String] = []
+    /// Of the roles and what they may, in words.
+    var leftOut: [String] = []
     /// Each begins with its part.
     var differences: [String] = []
 
@@ -14,12 +18,10 @@ extension Restore {
   func stage(_ ready: Ready, safety: SetID?) async throws -> Staged {
     enum Part: Sendable {
       case files(FilesEvidence, [String])
-      case database(Target, DatabaseEvidence, [String])
+      case database(Target, StagedDatabase)
     }
-    if let server = ready.server, !options.drill, try await needsRoles(ready) {
-      try await server.session.execute(ready.plan.source.roles)
-    }
-    let staged = try await withThrowingTaskGroup(of: Part.self) { group in
+    let leftOut = options.drill ? [] : try await restoreRoles(ready)
+    var staged = try await withThrowingTaskGroup(of: Part.self) { group in
       if let files = ready.plan.files, !options.inPlace {
         group.addTask {
           let (evidence, differences) = try await stage(files, ready)
@@ -28,8 +30,7 @@ extension Restore {
       }
       for target in ready.plan.databases {
         group.addTask {
-          let (evidence, differences) = try await stage(target, ready)
-          return .database(target, evidence, differences)
+          return .database(target, try await stage(target, ready))
         }
       }
       var staged = Staged()
@@ -38,23 +39,50 @@ extension Restore {
         case .files(let evidence, let differences):
           staged.files = evidence
           staged.differences += differences.map { "files: " + $0 }
-        case .database(let target, let evidence, let differences):
-          staged.databases.append((target, evidence))
-          staged.differences += differences.map { "database \(target.live): " + $0 }
+        case .database(let target, let database):
+          staged.databases.append((target, database.evidence))
+          staged.opening += database.opening
+          staged.differences += database.differences.map { "database \(target.live): " + $0 }
         }
       }
       return staged
     }
+    staged.leftOut = leftOut
     guard let files = ready.plan.files, options.inPlace else { return staged }
     try decide(staged, ready)
     return try await overwrite(files, ready, staged, safety: safety)
   }
 
   /// Whether roles that are missing are to be made. Where none is, what the operator has changed since, memberships too, is left alone.
-  func needsRoles(_ ready: Ready) async throws -> Bool {
-    guard let server = ready.server, ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty else { return false }
-    if ready.plan.source.isOldStyle { return true }
-    return try await !DatabasePreflight(server: server, plan: ready.plan, live: [], options: options).missing().isEmpty
+  func needsRoles(_ missing: [RoleUse], _ ready: Ready) -> Bool {
+    guard ready.missingRoles.isEmpty, !ready.plan.source.roles.isEmpty else { return false }
+    return ready.plan.source.isOldStyle || !missing.isEmpty
+  }
+
+  func missingRoles(_ ready: Ready) async throws -> [RoleUse] {
+    guard let server = ready.server else { return [] }
+    return try await DatabasePreflight(server: server, plan: ready.plan, live: [], options: options).missing()
+  }
+
+  /// Makes the roles that are missing.
+  ///
+  /// - Returns: what is left out, and the database does without.
+  private func restoreRoles(_ ready: Ready) async throws -> [String] {
+    guard let server = ready.server else { return [] }
+    let missing = try await missingRoles(ready)
+    let members = missing.filter { !$0.isNeeded }.map { printable($0.name) }.joined(separator: ", ")
+    guard needsRoles(missing, ready) else {
+      return members.isEmpty ? [] : ["\(members), which logs in by its membership alone: CREATE ROLE and GRANT by hand"]
+    }
+    do { try await server.session.transaction(RoleScript.statements(ready.plan.source.roles)) } catch let error as DatabaseError
+      where !ready.plan.source.isOldStyle && !missing.contains(where: \.isNeeded)
+    {
+      log.warning("\(members) cannot be made: \(error.message)\n  hint: CREATE ROLE and GRANT by hand, run by a superuser")
+      return ["\(members), which logs in by its membership alone and cannot be made: \(printable(error.message))"]
+    }
+    if !ready.plan.source.roles.contains(" ON PARAMETER ") { return [] }
+    if server.major >= 15, try await DatabasePreflight.isSuperuser(server.session) { return [] }
+    return ["what roles may set by GRANT … ON PARAMETER: only a superuser grants it, on 15 and newer"]
   }
 
   /// A difference ends the restore with the things named; the operator may accept it.

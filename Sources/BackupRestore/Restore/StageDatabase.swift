@@ -3,38 +3,43 @@ import SystemPackage
 
 /// A database beside the live one.
 extension Restore {
-  func stage(_ target: Target, _ ready: Ready) async throws -> (DatabaseEvidence, [String]) {
+  struct StagedDatabase: Sendable {
+    let evidence: DatabaseEvidence
+    /// What makes it the application's, under its live name.
+    let opening: [String]
+    let differences: [String]
+  }
+
+  func stage(_ target: Target, _ ready: Ready) async throws -> StagedDatabase {
     let server = ready.server!
-    let settings = server.settings
     let properties = try await properties(of: target, ready)
-    let owner = ready.missingRoles.contains(properties.owner) ? settings.user : properties.owner
-    do {
-      try await server.session.execute(properties.create(target.staging, owner: owner, serverMajor: server.major))
-    } catch let error as DatabaseError {
+    let staging = Staging(
+      server: server, name: target.staging, properties: properties,
+      owner: ready.missingRoles.contains(properties.owner) ? server.settings.user : properties.owner, missing: ready.missingRoles)
+    do { try await staging.create() } catch let error as DatabaseError {
       throw Failure(
         .refused, "the staging database could not be created: \(error.message)",
         hint: "nothing live was changed; the server lacks what PostgreSQL names: locale, encoding or rights")
     }
-    let accepted = try await load(target, ready)
-    let (reading, analysing) = (try await server.open(target.staging), try await server.open(target.staging))
-    let copy: DatabaseEvidence
     do {
+      var accepted = try await load(target, staging, ready)
+      let (reading, analysing) = (try await server.open(target.staging), try await server.open(target.staging))
       // Statistics are not in the archive; without them the first queries of the application would be slow.
       async let analysed = settled { try await analysing.execute("ANALYZE") }
-      copy = try await EvidenceReader(connection: reading).read()
+      let copy = try await EvidenceReader(connection: reading).read()
       if case .failure(let error) = await analysed {
         try Task.checkCancellation()
         log.warning("database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand, or the first queries are slow")
       }
-      for statement in properties.replay(on: target.staging, owner: owner, missing: ready.missingRoles) {
-        try await server.session.execute(statement)
-      }
+      accepted += try await staging.prepare(accepting: options.acceptDifferences)
+      return StagedDatabase(
+        evidence: copy, opening: staging.opening(as: target.live),
+        differences: accepted + (target.part.evidence?.differences(in: copy, owners: ready.missingRoles.isEmpty) ?? []))
     } catch let error as DatabaseError {
       throw Failure(
         .verificationFailed, "staging database \(target.staging): \(error.message)",
         hint: "nothing live was changed; mend what PostgreSQL names and run it again")
     }
-    return (copy, accepted + (target.part.evidence?.differences(in: copy, owners: ready.missingRoles.isEmpty) ?? []))
   }
 
   /// As saved; where the record is lost, those of the live database, else of the maintenance database.
@@ -46,32 +51,56 @@ extension Restore {
   }
 
   /// Returns the errors that the operator accepts.
-  private func load(_ target: Target, _ ready: Ready) async throws -> [String] {
+  private func load(_ target: Target, _ staging: Staging, _ ready: Ready) async throws -> [String] {
     if !target.part.isPlain {
-      try await loadArchive(target, ready)
+      let loader = try await loader(target, staging)
+      try await loadArchive(target, ready, as: loader)
+      try await loader?.remove()
+      try await staging.loaded()
       return []
     }
     let server = ready.server!
     let dump = PlainDump(
-      settings: server.settings, program: try ready.clients.psql(server: server.major), serverMajor: server.major,
-      base: context.base, acceptsErrors: options.acceptDifferences)
+      settings: server.settings,
+      program: try await ready.clients.psql(server: server.major) { await Clients.version(of: $0, context.base) },
+      serverMajor: server.major, base: context.base, acceptsErrors: options.acceptDifferences,
+      isRestricted: ready.plan.source.isRestricted)
     let repository = context.repository(ready.plan.source.databaseIn)
-    return try await streaming(target, ready) { backends in
+    let errors = try await streaming(target, ready) { backends in
       try await repository.piped(target.part.archive, of: target.part.snapshot) {
         try await dump.run(staging: target.staging, input: $0, backends: backends)
       }
     }
+    try await staging.loaded()
+    return errors
+  }
+
+  /// Who loads it in place of a superuser. What the record does not say of this very dump says nothing of it.
+  private func loader(_ target: Target, _ staging: Staging) async throws -> Loader? {
+    guard !options.asSuperuser, try await staging.isSuperuser() else { return nil }
+    let extensions = target.part.evidence?.extensions ?? []
+    if target.part.properties != nil,
+      let loader = try await Loader.make(staging, extensions: extensions, waits: configuration.waits)
+    {
+      return loader
+    }
+    let user = staging.server.settings.user
+    if target.part.roles.contains(where: { $0.owns && $0.name != user }) {
+      log.warning(
+        "database \(target.live) is loaded as \(user), a superuser: no role owns all that is in it, or may make it\n  hint: its own functions run as that meanwhile; a role that owns the database, with CREATEDB, can restore it alone"
+      )
+    }
+    return nil
   }
 
   /// In parallel from a spooled archive where TMPDIR has the room, else streamed.
-  private func loadArchive(_ target: Target, _ ready: Ready) async throws {
+  private func loadArchive(_ target: Target, _ ready: Ready, as loader: Loader?) async throws {
     let server = ready.server!
     let repository = context.repository(ready.plan.source.databaseIn)
     let client = try ready.clients.restore(archive: target.part.pgDump ?? ready.clients.newestMajor, server: server.major)
     let restore = ArchiveRestore(
-      settings: server.settings, program: client.program, clientMajor: client.major, serverMajor: server.major,
-      base: context.base,
-      keepOwners: ready.missingRoles.isEmpty)
+      settings: loader?.settings ?? server.settings, program: client.program, clientMajor: client.major,
+      serverMajor: server.major, base: context.base, keepOwners: ready.missingRoles.isEmpty, role: loader?.owner.role)
     let spool = ready.scratch.path.appending(percentEncoded(target.staging.utf8))
     let free = min(try Tree.free(ready.scratch.path.string).bytes, context.configuration.scratchBytes ?? .max)
     // Room for every database of the set at once, and some for restic's own scratch files.

@@ -3,9 +3,11 @@ import Glibc
 
 /// Commit, rollback, discard.
 extension Restore {
-  /// - Parameter safety: the set that `--in-place` saved before.
+  /// - Parameters:
+  ///   - opening: of the databases, under their live names.
+  ///   - safety: the set that `--in-place` saved before.
   /// - Returns: the commit, and whether somebody should look at what it left on the server.
-  func commit(_ ready: Ready, safety: SetID?) async throws -> (Commit, isTidy: Bool) {
+  func commit(_ ready: Ready, opening: [String], safety: SetID?) async throws -> (Commit, isTidy: Bool) {
     let plan = ready.plan
     let staged = plan.files != nil && !options.inPlace ? try self.staged(ready) : nil
     let root = staged == nil || !plan.paths.isEmpty || configuration.files?.owner != nil ? nil : plan.files?.root
@@ -14,7 +16,8 @@ extension Restore {
         id: plan.id, source: plan.source.arguments, rollbackOf: nil, phase: .ready,
         renames: plan.databases.flatMap { Self.renames(from: $0.staging, to: $0.live, keeping: $0.previous, live: ready.live) },
         paths: plan.paths, entries: try staged.map { try $0.entries(from: $0.work, paths: plan.paths) } ?? [], root: root,
-        rootBefore: root == nil ? nil : try staged?.directory.status().attributes, safety: safety), staged)
+        rootBefore: root == nil ? nil : try staged?.directory.status().attributes, safety: safety), staged,
+      opening: opening)
     if plan.files != nil { try ready.commit.endReplacing() }
     ready.scratch.remove()
     let server = commit.server

@@ -127,6 +127,9 @@ struct RoleUse: Codable, Equatable, Sendable {
   let owns: Bool
   /// Named in grants, policies or settings.
   let granted: Bool
+
+  /// Without it the database cannot be restored; the others log in as members of these.
+  var isNeeded: Bool { owns || granted }
 }
 
 /// What a database is, besides its content. pg_dump saves some of it and restores it only under the old name.
@@ -149,12 +152,27 @@ struct DatabaseProperties: Codable, Equatable, Sendable {
   let settings: [Setting]
   /// pg_database_size, in bytes: what a restore will need, about.
   let size: Int
+  /// The schema of that name, which no dump makes. Nil where there is none, or the set is older than this.
+  var publicSchema: PublicSchema? = nil
+  /// Nil where no role owns all, or the set is older than this.
+  var soleOwner: SoleOwner? = nil
 
   struct Grant: Codable, Equatable, Sendable {
     /// Empty: PUBLIC.
     let grantee: String
     let privilege: String
     let grantable: Bool
+  }
+
+  struct PublicSchema: Codable, Equatable, Sendable {
+    let owner: String
+    let grants: [Grant]
+  }
+
+  struct SoleOwner: Codable, Equatable, Sendable {
+    let role: String
+    /// `schema app`, `table app.t`: what belongs to it as the owner of the database, to `pg_database_owner`.
+    let ofDatabaseOwner: [String]
   }
 
   struct Setting: Codable, Equatable, Sendable {

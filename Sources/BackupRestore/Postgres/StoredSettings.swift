@@ -1,0 +1,79 @@
+/// Settings of roles and databases as PostgreSQL stores them, and as SQL.
+extension DatabaseProperties {
+  /// `myapp.tenant` is two identifiers to the parser.
+  static func settingName(_ name: String) -> String {
+    name.split(separator: ".").map { SQL.identifier(String($0)) }.joined(separator: ".")
+  }
+
+  /// Literals alone. `SET` quotes the elements of a list before they are stored, but what `set_config` and `FROM CURRENT` store is the
+  /// text as it was given: `my-schema, public`, or a statement (measured). pg_dump takes lists apart, too.
+  static func settingValue(_ setting: Setting) -> String {
+    let name = setting.name.lowercased()
+    guard StoredList.names.contains(name),
+      let elements = StoredList.split(setting.value, folding: StoredList.folded.contains(name))
+    else { return SQL.literal(setting.value) }
+    return elements.isEmpty ? "''" : elements.map(SQL.literal).joined(separator: ", ")
+  }
+}
+
+/// The value of a setting that is a list of names.
+enum StoredList {
+  /// PostgreSQL's own `variable_is_guc_list_quote`.
+  static let names: Set<String> = [
+    "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
+    "temp_tablespaces", "unix_socket_directories",
+  ]
+  /// Their elements are identifiers: the server reads FOO as foo, and "FOO" as it stands (measured).
+  static let folded: Set<String> = ["search_path", "temp_tablespaces"]
+
+  /// pg_dump's `SplitGUCList`; nil where the value is no list.
+  static func split(_ stored: String, folding: Bool) -> [String]? {
+    var rest = Array(stored.utf8)[...]
+    skipSpace(&rest)
+    if rest.isEmpty { return [] }
+    var elements: [String] = []
+    while let element = element(&rest) {
+      elements.append(element.text(folding: folding))
+      skipSpace(&rest)
+      guard let next = rest.popFirst() else { return elements }
+      if next != UInt8(ascii: ",") { return nil }
+      skipSpace(&rest)
+    }
+    return nil
+  }
+
+  struct Element: Equatable {
+    var bytes: [UInt8]
+    let isQuoted: Bool
+
+    func text(folding: Bool) -> String {
+      let isFolded = folding && !isQuoted
+      return String(decoding: isFolded ? bytes.map { (0x41...0x5A).contains($0) ? $0 | 0x20 : $0 } : bytes, as: UTF8.self)
+    }
+  }
+
+  /// Nil where there is none, or a quote is never closed.
+  static func element(_ rest: inout ArraySlice<UInt8>) -> Element? {
+    let quote = UInt8(ascii: "\"")
+    if rest.first != quote {
+      let run = rest.prefix { $0 != UInt8(ascii: ",") && !isSpace($0) }
+      rest = rest.dropFirst(run.count)
+      return run.isEmpty ? nil : Element(bytes: Array(run), isQuoted: false)
+    }
+    rest.removeFirst()
+    var bytes: [UInt8] = []
+    while let byte = rest.popFirst() {
+      if byte == quote {
+        if rest.first != quote { return Element(bytes: bytes, isQuoted: true) }
+        rest.removeFirst()
+      }
+      bytes.append(byte)
+    }
+    return nil
+  }
+
+  static func skipSpace(_ rest: inout ArraySlice<UInt8>) { rest = rest.drop(while: isSpace) }
+
+  /// C's isspace.
+  private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0D).contains(byte) }
+}
