@@ -186,10 +186,11 @@ import Testing
         if ["--rollback", "--discard-previous"].contains(arguments.first) { try await ground.succeed("restore", first) }
         let attack = Daemon(
           "setpriv",
-          ["--reuid=\(Ground.user)", "--regid=\(Ground.user)", "--clear-groups", "python3"]
+          ["--reuid=\(Ground.user)", "--regid=\(Ground.user)", "--clear-groups", "/usr/bin/python3"]
             + ["\(Preloaded.sources)/hostile-application.py", ground.site.files, ground.sentinel],
           log: ground.site.root + "/attack")
         let run = try await ground.site.run(program, arguments)
+        try await ground.site.until("[ -L files/d.link ] || [ -L files/d ]")
         await attack.stop()
         codes[run.code, default: 0] += 1
         let fault = "\(program) \(arguments), round \(round)"

@@ -15,7 +15,7 @@ extension Directory {
     do { directory = try open(name) } catch let error as FileError where error.number == EACCES {
       throw Failure(
         .refused, "\(error)", hint: "run as user \(there.user), as the run did that made it, or as root with DAC_OVERRIDE")
-    }
+    } catch let error as FileError where [ENOENT, ENOTDIR, ELOOP].contains(error.number) { throw replaced(name) }
     // Between the two calls another may have got the name.
     if let problem = foreign(try directory.status(), name, isDirectory: true) { throw Failure(foreign: problem) }
     return directory
@@ -25,12 +25,13 @@ extension Directory {
   func makeOwn(_ name: Name) throws -> Directory {
     let isNew = try make(name)
     do {
-      guard let directory = try own(name) else { throw FileError("open", path.appending(name).string, .noSuchFileOrDirectory) }
+      guard let directory = try own(name) else { throw replaced(name) }
       // The application's default ACL would come along with everything that is made below and goes live.
       if isNew { _ = linux_remove_default_acl(directory.descriptor.rawValue) }
       return directory
     } catch let failure as Failure where isNew && failure.isForeign {
-      _ = name.withPlatformString { unlinkat(descriptor.rawValue, $0, AT_REMOVEDIR) }
+      // By somebody who has replaced it meanwhile, or by a file system that keeps no owners.
+      guard name.withPlatformString({ unlinkat(descriptor.rawValue, $0, AT_REMOVEDIR) }) == 0 else { throw failure }
       throw Failure(
         .refused, "\(failure.problems[0].fact), although it was made just now: the file system keeps no owners or modes",
         hint: "mount it so that it does (NFS without all_squash, or run as the user that it squashes to; CIFS with dir_mode=0700)"
@@ -51,6 +52,11 @@ extension Directory {
     }
     try accept(there)
     return try read(name, accept: accept)
+  }
+
+  /// Somebody is at it this very moment.
+  private func replaced(_ name: Name) -> Failure {
+    Failure(foreign: Problem("\(shown(name)) was replaced while it was looked at", hint: aside(name)))
   }
 
   private func shown(_ name: Name) -> String { printable(path.appending(name).string) }
