@@ -22,7 +22,7 @@ enum DirectoryLock {
     if number < 0 { throw FileError("dup", directory) }
     let descriptor = FileDescriptor(rawValue: number)
     try await waiting("\(directory) is", waits) { try lock(descriptor, directory) }
-    held.change { $0[directory] = descriptor }
+    held.change { $0[opened.path.string] = descriptor }
     return opened
   }
 

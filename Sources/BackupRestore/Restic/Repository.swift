@@ -161,8 +161,10 @@ struct Repository: Sendable {
       log.warning("\(shown) is locked: \(lock); waiting up to LOCK_WAIT\(Self.ending(lock))")
       if Self.sharesItsHostName {
         log.warning(
-          "no lock is taken for dead: this pod's host name is \(Self.sharedHostName), which older manifests gave to a pod of each namespace\n  hint: take hostname out of the Deployment, as docker/kubernetes has it, or set one that nobody else has"
-        )
+          """
+          no lock is taken for dead: this pod's host name is \(Self.sharedHostName), which older manifests gave to a pod of each namespace
+            hint: take hostname out of the Deployment, as docker/kubernetes has it, or set one that nobody else has
+          """)
       }
       let end = ContinuousClock().now + waits.lock
       var wait = Duration.seconds(5)
