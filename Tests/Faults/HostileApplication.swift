@@ -190,7 +190,8 @@ import Testing
             + ["\(Preloaded.sources)/hostile-application.py", ground.site.files, ground.sentinel],
           log: ground.site.root + "/attack")
         let run = try await ground.site.run(program, arguments)
-        try await ground.site.until("[ -L files/d.link ] || [ -L files/d ]")
+        // A name that it makes and never renames.
+        try await ground.site.until("[ -L files/word.link ] || [ -e files/word.link ]")
         await attack.stop()
         codes[run.code, default: 0] += 1
         let fault = "\(program) \(arguments), round \(round)"
