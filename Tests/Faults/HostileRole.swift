@@ -109,13 +109,15 @@ import Testing
     expectNothingRan()
   }
 
-  /// As if by a role that came into the staging database.
+  /// As if by somebody who came into the staging database.
   @Test func whatIsPlantedInStagingIsNoPartOfAVerifiedCopy() async throws {
     #expect(try await site.run("backup").code == 0)
+    try site.cluster!.password.write(toFile: site.root + "/password", atomically: false, encoding: .utf8)
     let fake = try site.fake(
       "pg_restore",
       """
       \(Cluster.binaries)/pg_restore "$@" || exit
+      export PGUSER=postgres PGPASSWORD="$(cat \(site.root)/password)"
       [ "$1" = --version ] || \(Cluster.binaries)/psql -XAtqc 'CREATE FUNCTION public.plant() RETURNS trigger LANGUAGE plpgsql AS \
       '"'BEGIN RETURN NEW; END'"'; CREATE TRIGGER planted BEFORE INSERT ON public.t EXECUTE FUNCTION public.plant()' >&2
       """)

@@ -143,7 +143,7 @@ extension SchemaReader {
         SELECT 'pg_class'::regclass AS class, oid, 0 AS sub, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char" AS kind, relowner AS owner,
           relacl AS acl FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
           AND (relnamespace = 'pg_catalog'::regnamespace OR relnamespace IN (SELECT oid FROM space)) AND relpersistence <> 't'
-        UNION ALL SELECT 'pg_class'::regclass, a.attrelid, a.attnum, 'c', r.relowner, a.attacl
+        UNION ALL SELECT 'pg_class'::regclass, a.attrelid, a.attnum, 'c', NULL, a.attacl
         FROM pg_attribute a JOIN rel r ON r.oid = a.attrelid WHERE a.attacl IS NOT NULL AND NOT a.attisdropped
         UNION ALL SELECT 'pg_proc'::regclass, oid, 0, 'f', proowner, proacl FROM pg_proc
         WHERE pronamespace = 'pg_catalog'::regnamespace OR pronamespace IN (SELECT oid FROM space)
