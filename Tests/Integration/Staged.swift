@@ -101,7 +101,7 @@ import Testing
     try await Self.succeed(site, "backup")
     let state = "SELECT pg_get_userbyid(datdba), datconnlimit FROM pg_database WHERE datname LIKE '\(site.database).staging.%'"
     let killed = try await site.run(
-      "restore", with: ["LD_PRELOAD": Site.products + "/libTestMoment.so", "TEST_KILL_BEFORE": "RENAME TO"])
+      "restore", with: ["LD_PRELOAD": try Preloaded.library("Moment"), "TEST_KILL_BEFORE": "RENAME TO"])
     #expect(killed.code == 137, "\(killed)")
     #expect(try await site.sql(state) == "postgres|0")
     let roles = "SELECT count(*) FROM pg_roles WHERE rolname LIKE '\(site.database).staging.%'"

@@ -92,4 +92,23 @@ extension Restore {
     output(kept.map { $0.isEmpty ? "kept for rollback: nothing" : Self.keptText($0) } ?? "kept for rollback: unknown, see above")
     return .done
   }
+
+  static func keptText(_ kept: [Commit.Kept]) -> String {
+    var table = TextTable(["PREVIOUS", "HOLDS"])
+    for previous in kept {
+      var holds = previous.databases.map { "database \($0.to) (\($0.from))" } + (previous.files == nil ? [] : ["files"])
+      holds += previous.missingDatabases.map { "NOT FOUND: database \($0)" }
+      if let directory = previous.missingFiles { holds.append("NOT FOUND: files of \(printable(directory))") }
+      if let safety = previous.mark?.safety { holds.append("its files are in set \(safety)") }
+      if previous.isUnfinished { holds.append("unfinished: backup or the next restore finishes it") }
+      if previous.isBeingDiscarded { holds.append("being discarded: the next restore removes the rest") }
+      table.add([previous.id.text, holds.joined(separator: ", ")])
+    }
+    let newest = kept.last!
+    if newest.isUnfinished { return table.text }
+    let isWhole = !newest.isHalf && !newest.isBeingDiscarded
+    let back = newest.mark?.safety.map { "--in-place \($0)" } ?? (isWhole ? "--rollback \(newest.id)" : nil)
+    return table.text + "\n" + (back.map { "back again: restore \($0); " } ?? "")
+      + "free its room: restore --discard-previous \(newest.id)"
+  }
 }
