@@ -37,7 +37,7 @@ struct Night {
 /// The nights that have passed, and what is known of them.
 struct Nights {
   let broken: Broken
-  var expected = Soak.Expected()
+  var expected = Expected(Soak.policy)
   /// What was live when each set was saved.
   var states: [String: String] = [:]
   var (faults, skewed, doubted, restored) = (0, 0, 0, 0)
@@ -50,7 +50,7 @@ struct Nights {
     if night.isLoss { try await broken.site.script("mv d ../lost") }
     let state = try await Soak.state(broken)
     let (code, saved) = try await save(night)
-    let seen = try await look(night, code) ?? Seen(whole: saved.union(expected.sets.keys))
+    let seen = try await look(night, code) ?? Seen(whole: saved.union(expected.ids))
     let new = learn(night, code, seen, state)
     judge(night, code, seen, new)
     story.append("\(night.number): luck \(night.luck), \(night.fault.map(String.init) ?? "no fault"), exit \(code)")
@@ -107,7 +107,7 @@ struct Nights {
     }
     #expect(new.count == 1, "night \(night.number): \(new)")
     states[set] = state
-    expected.sets[set] = .init(time: night.time, isDoubted: night.isLoss)
+    expected.save(set, at: night.time, isDoubted: night.isLoss)
     let isHeld = expected.isHeld(set)
     if night.fault == nil { #expect(code == (isHeld ? 4 : 0), "night \(night.number)") }
     if code == 0 || code == 4 { expected.retain(set) }
@@ -116,15 +116,15 @@ struct Nights {
 
   private func judge(_ night: Night, _ code: Int, _ seen: Seen, _ new: String?) {
     // Where retention is cut short, what it was forgetting waits for the next night.
-    if night.fault != nil, let newest = expected.sets.max(by: { $0.value.time < $1.value.time })?.key {
+    if night.fault != nil, let newest = expected.sets.last?.id {
       var next = expected
       next.retain(newest)
-      #expect(seen.damaged.isDisjoint(with: next.sets.keys), "night \(night.number), \(code): \(seen.list)")
+      #expect(seen.damaged.isDisjoint(with: next.ids), "night \(night.number), \(code): \(seen.list)")
     } else {
       #expect(seen.damaged.isEmpty, "night \(night.number), \(code): \(seen.list)")
     }
     if night.isLookedAt, night.fault == nil {
-      let wrong = seen.whole.symmetricDifference(expected.sets.keys)
+      let wrong = seen.whole.symmetricDifference(expected.ids)
       #expect(wrong.isEmpty, "night \(night.number): \(wrong) \(story.suffix(12)) \(seen.list)")
       // What has no record stays until there is a newer one.
       #expect(code == 4 || seen.orphaned.allSatisfy { $0 > new ?? "" }, "night \(night.number): \(seen.list)")
@@ -132,7 +132,7 @@ struct Nights {
   }
 
   private mutating func goBackAndForth() async throws {
-    guard let set = expected.sets.keys.randomElement() else { return }
+    guard let set = expected.sets.randomElement()?.id else { return }
     restored += 1
     let live = try await Soak.state(broken)
     try await broken.succeed("restore", set)
@@ -149,9 +149,9 @@ struct Nights {
     let last = try await broken.site.sets()
     let tonight = try #require(last.last)
     states[tonight] = try await Soak.state(broken)
-    expected.sets[tonight] = .init(time: time)
+    expected.save(tonight, at: time)
     expected.retain(tonight)
-    #expect(Set(last) == Set(expected.sets.keys))
+    #expect(Set(last) == expected.ids)
     let list = try await broken.site.run("restore", ["--list"])
     #expect(!list.output.contains("no record"), "\(list.output)")
     return last

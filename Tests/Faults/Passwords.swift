@@ -61,11 +61,35 @@ import Testing
     #expect(try await broken.live() == "first first")
   }
 
+  /// What the CronJob's pod gives to its entry point, which hands it on.
+  static func nightly() throws -> [String] {
+    let manifest = URL(filePath: #filePath).deletingLastPathComponent().appending(
+      path: "../../docker/kubernetes/base/backup.yaml")
+    let text = try String(contentsOf: manifest.standardized, encoding: .utf8)
+    return try #require(text.firstMatch(of: /args: \[(.*)\]/)).1.split(separator: ",").map { String($0).trimming(" ") }
+  }
+
+  /// Without arguments backup.sh makes them, as it always did; every night says so until somebody has looked.
+  @Test func repositoriesThatBackupShMadeWhereOthersWereAreNeverAGoodNight() async throws {
+    let broken = try await Broken(megabytes: 1)
+    try await Shell.script("mv repository away; mkdir repository", in: broken.site.root)
+    for _ in 0..<3 {
+      let night = try await broken.site.run("backup", ["--init"])
+      #expect(night.code == 4 && night.errors.contains("a volume is not mounted, or RESTIC_REPOSITORY is wrong"), "\(night)")
+    }
+    #expect(try await broken.site.run("backup", Self.nightly()).code == 4)
+    #expect(try await broken.site.run("restore").code == 22)
+    try await Shell.script("rm -rf repository; mv away repository", in: broken.site.root)
+    try await broken.succeed("backup")
+  }
+
   /// An empty directory where the volume was: nothing but init makes a repository there, and backup.sh only where none is missed.
   @Test func anUnmountedRepositoryIsNotMadeAnew() async throws {
     let broken = try await Broken(megabytes: 1)
     try await Shell.script("mv repository away; mkdir repository", in: broken.site.root)
-    for (program, arguments) in [("backup", []), ("restore", []), ("restore", ["--list"])] as [(String, [String])] {
+    let nightly = try Self.nightly()
+    #expect(nightly == ["--check"])
+    for (program, arguments) in [("backup", nightly), ("backup", []), ("restore", []), ("restore", ["--list"])] {
       let run = try await broken.site.run(program, arguments)
       #expect(run.code == 10 && run.errors.contains("its volume is mounted"), "\(run)")
     }
@@ -88,7 +112,7 @@ import Testing
     let sets = try await broken.site.sets()
     try await Shell.script("rm -rf repository/sets", in: broken.site.root)
     try await broken.succeed("init")
-    let gone: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
+    let gone: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "1"]
     try await broken.succeed("backup", with: gone)
     try await broken.succeed("backup", with: gone)
     let list = try await broken.site.run("restore", ["--list"]).output
@@ -128,7 +152,7 @@ import Testing
     _ = try await Shell.run("bash", ["-c", script], environment: environment, check: false)
     #expect(try await broken.site.restic("files", ["list", "locks", "--no-lock"]).output != "")
     // A backup is not in its way, retention is: the set is good, and who holds the lock is said.
-    let gone: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
+    let gone: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "1"]
     let saved = try await broken.site.run("backup", with: gone)
     #expect(saved.code == 4 && saved.errors.contains("on another-pod by"), "\(saved)")
     // What was to be forgotten is whole: its parts go first, and could not.

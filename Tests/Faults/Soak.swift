@@ -5,60 +5,11 @@ import Testing
 
 @testable import BackupRestore
 
-/// Two hundred nights: data that changes, faults, restores, and a clock that is wrong some nights.
+/// Nights on end: data that changes, faults, restores, and a clock that is wrong some nights.
 @Suite(.servers, .timeLimit(.minutes(180))) struct Soak {
-  /// What must be kept, worked out on its own: restic's documented rules over a plain list of times.
-  struct Expected {
-    struct Saved {
-      let time: time_t
-      var isDoubted = false
-    }
-    var sets: [String: Saved] = [:]
-
-    static let policy: [String: String] = [
-      "RESTIC_KEEP_LAST": "1", "RESTIC_DAYS_TO_KEEP": "7", "RESTIC_WEEKS_TO_KEEP": "4", "RESTIC_MONTHS_TO_KEEP": "4",
-    ]
-
-    /// Nothing goes while a record lies ahead of the clock, or tonight's set is doubted.
-    func isHeld(_ tonight: String) -> Bool {
-      sets[tonight]!.isDoubted || sets.values.contains { $0.time > sets[tonight]!.time + 3600 }
-    }
-
-    mutating func retain(_ tonight: String) {
-      if isHeld(tonight) { return }
-      let newest = sets.values.map(\.time).max()!
-      let since = { (days: Int32, months: Int32) -> time_t in
-        var parts = tm()
-        var time = newest
-        gmtime_r(&time, &parts)
-        parts.tm_mday -= days
-        parts.tm_mon -= months
-        return timegm(&parts)
-      }
-      let name = { (time: time_t, format: String) -> String in
-        var (parts, time) = (tm(), time)
-        gmtime_r(&time, &parts)
-        var text = [CChar](repeating: 0, count: 32)
-        return String(decoding: text[..<strftime(&text, 32, format, &parts)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-      }
-      var kept: Set<String> = [tonight]
-      var buckets: Set<String> = []
-      let ordered = sets.sorted { $0.value.time > $1.value.time }
-      for (index, (id, set)) in ordered.enumerated() {
-        var keep = index == 0 || set.time > since(7, 0)
-        for (bucket, limit) in [("week %G %V", since(28, 0)), ("month %Y %m", since(0, 4))] where set.time > limit {
-          // The oldest of all stands for the time before it, as long as it lies within (restic's own rule, measured).
-          if buckets.insert(name(set.time, bucket)).inserted || index == ordered.count - 1 { keep = true }
-        }
-        if keep { kept.insert(id) }
-      }
-      // A doubted set never stands alone for good ones.
-      for (index, (id, set)) in ordered.enumerated() where set.isDoubted && kept.contains(id) {
-        if let sound = ordered[index...].first(where: { !$0.value.isDoubted }) { kept.insert(sound.key) }
-      }
-      sets = sets.filter { kept.contains($0.key) }
-    }
-  }
+  static let policy = Expected.Policy(last: 7, days: 7, weeks: 4, months: 4)
+  /// SOAK_NIGHTS=200 for the long run.
+  static let nights = ProcessInfo.processInfo.environment["SOAK_NIGHTS"].flatMap { Int($0) } ?? 20
 
   /// Sets the clock of a backup, and the time restic gives to snapshots. Restores, PostgreSQL and the kernel keep theirs.
   static func clock(_ broken: Broken, _ time: time_t) async throws -> [String: String?] {
@@ -114,15 +65,15 @@ import Testing
     }
   }
 
-  @Test func afterTwoHundredNightsExactlyTheSetsOfThePolicyAreKeptAndEveryOneRestores() async throws {
-    let broken = try await Broken(Expected.policy, megabytes: 1)
+  @Test func afterTwentyNightsExactlyTheSetsOfThePolicyAreKeptAndEveryOneRestores() async throws {
+    let broken = try await Broken(Self.policy.variables, megabytes: 1)
     // The set of before lies in another time.
     try await Shell.script("rm -rf repository", in: broken.site.root)
     try await broken.succeed("init")
     var nights = Nights(broken: broken)
-    for number in 0..<200 * rounds { try await nights.pass(Night(number)) }
+    for number in 0..<Self.nights { try await nights.pass(Night(number)) }
     // A last night without a fault, ahead of every clock that was wrong; then each set.
-    let last = Night.begin + (200 * rounds + 10) * 86400
+    let last = try #require(nights.expected.sets.last).time + 86400
     let kept = try await nights.end(last)
     for set in kept {
       try await broken.succeed("restore", set)
@@ -132,7 +83,7 @@ import Testing
     try await broken.succeed("backup", "--check", with: Self.clock(broken, last).merging(["CHECK_DAYS": "1"]) { $1 })
     try await broken.expectTidy("\(nights.faults) faults")
     print(
-      "soak: \(200 * rounds) nights, \(nights.faults) faults, \(nights.skewed) wrong clocks, \(nights.doubted) losses, \(nights.restored) restores, \(kept.count) sets kept"
+      "soak: \(Self.nights) nights, \(nights.faults) faults, \(nights.skewed) wrong clocks, \(nights.doubted) losses, \(nights.restored) restores, \(kept.count) sets kept"
     )
   }
 }

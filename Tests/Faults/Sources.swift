@@ -40,7 +40,7 @@ import Testing
     let site = try await Site(cluster: try await Cluster.shared.value)
     try await Shell.script("mkdir volume; mount --bind volume files", in: site.root)
     let broken = try await Broken(in: site, megabytes: 1)
-    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
+    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "1"]
     try await broken.succeed("backup", with: nightly)
     let good = try #require(try await site.sets().last)
     try await loss.happens(broken)
@@ -66,7 +66,7 @@ import Testing
   @Test func anAcceptedLossIsSavedAndForgottenLikeAnyOtherChange() async throws {
     let broken = try await Broken(megabytes: 1)
     _ = try await broken.site.sql("DELETE FROM rest")
-    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
+    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "1"]
     #expect(try await broken.site.run("backup", with: nightly).code == 4)
     let doubted = try #require(try await broken.site.sets().last)
     try await broken.succeed("backup", "--accept", doubted, with: nightly)

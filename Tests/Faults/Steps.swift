@@ -87,7 +87,7 @@ import Testing
   @Test(arguments: ["backup", "restore"]) func aResticThatDiesAtAnyCallIsToldAndTheNextRunSucceeds(_ program: String) async throws
   {
     let broken = try await Broken(megabytes: 1)
-    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
+    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "1"]
     if program == "restore" { try await broken.write("second") }
     let live = try await broken.live()
     let path = try broken.site.fake(
@@ -136,7 +136,7 @@ import Testing
     _ verb: String
   ) async throws {
     let broken = try await Broken(megabytes: 20)
-    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
+    let nightly: [String: String?] = ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "1"]
     try await broken.write("second")
     let path = try broken.site.fake(
       "restic",

@@ -42,6 +42,7 @@ import Testing
       settings: [
         "RESTIC_REPOSITORY_FILE": PodSite.secrets + "/restic-repository", "RESTIC_REPOSITORY": "",
         "CERTIFICATE_FILE": PodSite.secrets + "/ca.crt", "RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0",
+        "RESTIC_KEEP_LAST": "1",
         "CONNECT_TIMEOUT": "15",
       ], secrets: ["restic-repository": base])
     try await Self.certificates(in: site.root)

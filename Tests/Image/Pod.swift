@@ -1,5 +1,6 @@
 import Foundation
 import Support
+import Testing
 
 @testable import BackupRestore
 
@@ -101,10 +102,11 @@ final class PodSite: Sendable {
 
   func script(_ text: String) async throws { try await Shell.script(text, in: files) }
 
-  /// Rows in a table and a tree with several owners.
-  func fill() async throws {
+  /// Rows in a table and a tree with several owners; `initialised`: and repositories, made as an operator does.
+  func fill(initialised: Bool = false) async throws {
     if cluster != nil { _ = try await sql("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'saved')") }
     try await script("mkdir -p data; echo saved > data/a; ln -s a data/link; chmod 600 data/a; chown -R 901:901 data; echo b > b")
+    if initialised { #expect(try await run(["init.sh"]).code == 0) }
   }
 
   func lose() async throws {

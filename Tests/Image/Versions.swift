@@ -67,7 +67,7 @@ final class ServerContainer: Sendable {
   /// One site saved from `from` and restored into each of `into`.
   static func roundTrip(from: ServerContainer, into: [ServerContainer]) async throws {
     let site = try await PodSite()
-    try await site.fill()
+    try await site.fill(initialised: true)
     try await from.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
     try await from.psql("app", schema)
     let before = try await from.psql("app", state).output
@@ -104,7 +104,7 @@ final class ServerContainer: Sendable {
   @Test func anOlderServerWithoutItsOwnClientIsServedByANewerOne() async throws {
     let server = try await ServerContainer(15)
     let site = try await PodSite()
-    try await site.fill()
+    try await site.fill(initialised: true)
     try await server.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
     try await server.psql("app", Self.schema)
     let before = try await server.psql("app", Self.state).output

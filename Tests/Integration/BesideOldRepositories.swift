@@ -9,7 +9,7 @@ import Testing
   @Test func aBackupBesideOldSnapshotsMakesTheSetsAndForgetsNoneOfThem() async throws {
     let site = try await OldRepositories.site(
       ["files", "pg-database", "pg-role"], version: 1,
-      settings: ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"])
+      settings: ["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "1"])
     try await OldRepositories.saveFiles(site)
     try await OldRepositories.saveDatabase(site)
     try await OldRepositories.change(site)
@@ -34,7 +34,7 @@ import Testing
 
   @Test func backupCreatesRepositoriesOnlyWhereNoneMayHaveVanished() async throws {
     let site = try await OldRepositories.site([])
-    #expect(try await site.run("backup", ["--init"]).code == 0)
+    #expect(try await site.run("backup", ["--init"]).code == 4, "made from nothing: said by the exit code")
     for name in ["sets", "files", "pg-database"] {
       try await Shell.check("mv", [site.repository + "/" + name, site.root + "/" + name])
       let refused = try await site.run("backup", ["--init"])

@@ -80,6 +80,7 @@ import Testing
     let site = try await Site(cluster: try await Cluster.shared.value)
     #expect(try await site.run("init").code == 0)
     #expect(try await site.run("restore", ["--drill"]).code == 22)
+    try await site.script("echo 1 > a")
     let role = "drill_\(site.database)"
     try await site.createDatabase("CREATE ROLE \(role); CREATE TABLE t (id int); GRANT SELECT ON t TO \(role)")
     #expect(try await site.run("backup").code == 0)
@@ -102,6 +103,7 @@ import Testing
   /// What a drill writes would fill the live server's disk, so it may have a server of its own; the live one is not even needed.
   @Test func aDrillOnAServerOfItsOwnLeavesNothingThere() async throws {
     let site = try await Site(cluster: try await Cluster.shared.value)
+    try await site.script("echo 1 > a")
     let role = "drill_\(site.database)"
     // Its parent is named by nothing in the database.
     try await site.createDatabase(

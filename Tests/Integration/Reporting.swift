@@ -128,7 +128,15 @@ import Testing
     let linted = try await Shell.script(
       "curl -sf http://127.0.0.1:\(port)/metrics | grep backup_restore_ | promtool check metrics 2>&1", in: site.root)
     #expect(linted == "", "\(linted)")
+    // A doubted night is no success: what can be restored without a second thought is as old as before.
+    _ = try await site.sql("DELETE FROM t WHERE id > 3")
+    #expect(try await site.run("backup", with: push).code == 4)
+    metrics = try await Self.metrics(port)
+    #expect(metrics["backup_restore_retention_held\(labels)"] == 1 && metrics["backup_restore_rows\(labels)"] == 3)
+    #expect(try #require(metrics["backup_restore_last_success_timestamp_seconds\(labels)"]) <= saved)
+    _ = try await site.sql("INSERT INTO t SELECT generate_series(4, 1000)")
     #expect(try await site.run("backup", with: push).code == 0)
+    #expect(try #require(try await Self.metrics(port)["backup_restore_last_success_timestamp_seconds\(labels)"]) > saved)
     #expect(try await Self.metrics(port)["backup_restore_last_drill_timestamp_seconds\(labels)"] != nil)
     await gateway.stop()
   }

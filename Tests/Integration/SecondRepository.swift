@@ -75,7 +75,8 @@ import Testing
 
   @Test func retentionAndDoubtHoldThereToo() async throws {
     let site = try await Self.site()
-    let copying = Self.copying(site).merging(["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]) { $1 }
+    let copying = Self.copying(site).merging(["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "1"])
+    { $1 }
     #expect(try await site.run("init", with: copying).code == 0)
     for _ in 0..<2 { #expect(try await site.run("backup", with: copying).code == 0) }
     #expect(try await Self.list(site).count == 1)

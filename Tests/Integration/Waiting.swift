@@ -126,6 +126,7 @@ import Testing
     let site = try await Site()
     let port = try Cluster.freePort()
     let options = ["--path", site.root + "/server", "--listen", "127.0.0.1:\(port)", "--no-auth"]
+    try await site.script("echo 1 > a")
     var server = Daemon("restic-rest-server", options + ["--append-only"], seconds: 300, log: site.root + "/server.log")
     try await Shell.untilListening(port)
     let remote = ["RESTIC_REPOSITORY": "rest:http://127.0.0.1:\(port)/"]
@@ -164,6 +165,7 @@ import Testing
   /// A backup that finds its password refused half-way would save no set.
   @Test func aRotationWaitsForABackup() async throws {
     let site = try await Site(cluster: try await Cluster.shared.value, settings: ["LOCK_WAIT": "1"])
+    try await site.script("echo 1 > a")
     try await site.createDatabase()
     #expect(try await site.run("init").code == 0)
     let server = try await Server.connect(

@@ -104,7 +104,8 @@ final class Application: Sendable {
   }
 
   /// 5,000 rows and files of several owners and modes, `megabytes` of them in one.
-  func fill(megabytes: Int = 1, owner: Int? = nil) async throws {
+  /// The repositories are made by `init.sh`, as an operator does before the first night.
+  func fill(megabytes: Int = 1, owner: Int? = nil, initialised: Bool = true) async throws {
     try await sql(
       "CREATE TABLE issue (id serial PRIMARY KEY, title text); INSERT INTO issue (title) SELECT 'issue ' || g FROM generate_series(1, 5000) g"
     )
@@ -115,6 +116,10 @@ final class Application: Sendable {
       head -c \(megabytes << 20) /dev/urandom >attachments/deep/big; ln -s deep/big attachments/link
       chown -hR \(owner ?? 901):\(owner ?? 902) .; chown 1000:1000 attachments/1; chmod 0600 attachments/2; chmod 0750 attachments/deep
       """)
+    if !initialised { return }
+    try await startJob("first", running: "/usr/local/bin/init.sh")
+    let made = try await ended("first")
+    #expect(made.code == 0, "\(made)")
   }
 
   /// Scales the backup-restore deployment as an operator does, and waits until its pod is ready or gone.
@@ -162,11 +167,19 @@ final class Application: Sendable {
   }
 
   /// Makes a Job of the CronJob, as the CronJob does, and reads from the API how its pod ended.
-  func startJob(_ name: String, of cronJob: String = "backup", attempts: Int = 0) async throws {
+  func startJob(_ name: String, of cronJob: String = "backup", attempts: Int = 0, running command: String? = nil) async throws {
     let text = try await kubectl("get", "cronjob", cronJob, "-o", "json").output
     let cron = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
     var spec = ((cron?["spec"] as? [String: Any])?["jobTemplate"] as? [String: Any])?["spec"] as? [String: Any] ?? [:]
     spec["backoffLimit"] = attempts
+    if let command, var template = spec["template"] as? [String: Any], var pod = template["spec"] as? [String: Any],
+      var containers = pod["containers"] as? [[String: Any]]
+    {
+      (containers[0]["command"], containers[0]["args"]) = ([command], [String]())
+      pod["containers"] = containers
+      template["spec"] = pod
+      spec["template"] = template
+    }
     let job: [String: Any] = ["apiVersion": "batch/v1", "kind": "Job", "metadata": ["name": name], "spec": spec]
     try await apply(String(decoding: try JSONSerialization.data(withJSONObject: job), as: UTF8.self))
   }

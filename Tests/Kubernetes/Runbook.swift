@@ -9,7 +9,7 @@ extension OnKubernetes {
     /// The runbook as an operator types it, with a terminal as with `kubectl exec -it`, and without one as in a script.
     @Test(arguments: [true, false]) func anOperatorTypesTheRunbook(terminal: Bool) async throws {
       let site = try await Application()
-      try await site.fill()
+      try await site.fill(initialised: false)
       #expect(try await site.kubectl("get", "pods", "-l", "app=backup-restore", "-o", "name").output == "")
       try await site.scale(1)
 

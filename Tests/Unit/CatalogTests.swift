@@ -17,7 +17,7 @@ import Testing
     func name(_ kind: String) -> String { "\(kind)\(day)\(host == "app" ? "" : host)" }
   }
 
-  static func catalog(_ days: [Day], marks: [Snapshot] = [], foreign: [Snapshot] = []) -> Catalog {
+  static func catalog(_ days: [Day], marks: [Snapshot] = [], foreign: [Snapshot] = [], now: Date = Date()) -> Catalog {
     let part = { (day: Day, kind: String) in snapshot(day.name(kind), host: day.host, ["set=\(day.id)", "kind=\(kind)"]) }
     return Catalog(
       files: foreign + days.filter(\.files).map { part($0, "f") }, databases: days.filter(\.database).map { part($0, "d") },
@@ -26,7 +26,7 @@ import Testing
           snapshot(
             $0.name("r"), host: $0.host,
             ["kind=set", "set=\($0.id)", "files=\($0.name("f"))", "database=\($0.name("d"))"] + $0.tags)
-        })
+        }, now: now)
   }
 
   func refusal(_ catalog: Catalog, _ choice: Catalog.Choice, host: String = "app") -> String {
@@ -130,6 +130,29 @@ import Testing
   @Test func aDoubtedSetOlderThanTheNewestSoundOneIsNoObstacle() throws {
     let catalog = Self.catalog([Day(day: 1, tags: ["doubted=yes"]), Day(day: 2)])
     #expect(try catalog.choose(.newest, host: "app").id == .day(2))
+  }
+
+  // MARK: Dated in the future
+
+  /// A night whose clock was two days ahead, then a right one.
+  @Test func aSetDatedInTheFutureIsDoubtedAndPassedOver() throws {
+    let now = try #require(SetID.day(2).date)
+    let catalog = Self.catalog([Day(day: 1), Day(day: 2), Day(day: 4)], now: now)
+    #expect(try catalog.choose(.newest, host: "app").id == .day(2))
+    #expect(try catalog.choose(.at(try #require(SetID.day(9).date)), host: "app").id == .day(2))
+    #expect(catalog.lastSound("app")?.id == .day(2))
+    #expect(catalog.entries.last?.mark == "doubted: dated in the future")
+    // Accepting does not make it newer than what is saved meanwhile; a name is the operator's choice.
+    let accept = snapshot("m", ["kind=accept", "set=\(SetID.day(4))"])
+    let accepted = Self.catalog([Day(day: 2), Day(day: 4)], marks: [accept], now: now)
+    #expect(accepted.entries.last?.doubted == true)
+    #expect(try catalog.choose(.named("20260104"), host: "app").isAhead)
+    #expect(
+      refusal(Self.catalog([Day(day: 4)], now: now), .newest).contains("doubted: dated in the future; there is no undoubted one"))
+    // Days later it is a set as any other.
+    #expect(
+      try Self.catalog([Day(day: 2), Day(day: 4)], now: try #require(SetID.day(5).date)).choose(.newest, host: "app").id
+        == .day(4))
   }
 
   @Test func aDamagedNewestSetIsRefusedAndNeverSteppedOver() {

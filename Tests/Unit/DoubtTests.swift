@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Testing
 
 @testable import BackupRestore
@@ -34,5 +35,70 @@ import Testing
     let last = record(databases: [databasePart("a", rows: 1000), databasePart("b", rows: 10)])
     let now = [databasePart("b", rows: 10), databasePart("a", rows: 1000)]
     #expect(Doubt.reasons(files: nil, databases: now, since: last).isEmpty)
+  }
+
+  // MARK: Bytes
+
+  static func files(_ bytes: Int, entries: Int = 10) -> FilesPart {
+    FilesPart(
+      snapshot: "f1", directory: "/srv/app", paths: [], root: nil,
+      evidence: FilesEvidence(counts: ["file": entries], bytes: bytes, owners: []))
+  }
+
+  static func database(bytes: Int, objects: LargeObjects) -> DatabasePart {
+    DatabasePart(
+      snapshot: "d1", name: "app", archive: "/app.dump", bytes: bytes, pgDump: 15, properties: nil, roles: [],
+      evidence: evidence(tables: [TableEvidence(name: "public.t", rows: 5, hash: "7", hashed: true)], objects: objects))
+  }
+
+  static func objects(_ count: Int, _ bytes: Int?) -> LargeObjects {
+    LargeObjects(count: count, hash: "1", hashed: true, bytes: bytes)
+  }
+
+  @Test func asManyFilesWithLessThanHalfTheBytesAreDoubted() {
+    let last = record(files: Self.files(2_000_000))
+    #expect(Doubt.reasons(files: Self.files(1_000_000), databases: [], since: last).isEmpty)
+    #expect(
+      Doubt.reasons(files: Self.files(999_999), databases: [], since: last)
+        == ["976.6 KiB in files (set 20260101T230000Z had 1.9 MiB)"])
+    // Once is enough.
+    #expect(Doubt.reasons(files: Self.files(0, entries: 1), databases: [], since: last).count == 1)
+  }
+
+  @Test(
+    arguments: [
+      (5000, objects(4, 100), nil), (2499, objects(4, 100), "2.4 KiB in the dump of database app"),
+      (5000, objects(1, 100), "1 large object in database app"), (5000, objects(4, 49), "49 B in large objects of database app"),
+      // Not known how much: neither side is compared.
+      (5000, objects(4, nil), nil),
+    ] as [(Int, LargeObjects, String?)])
+  func asManyRowsWithLessThanHalfTheBytesAreDoubted(bytes: Int, objects: LargeObjects, reason: String?) {
+    let last = record(databases: [Self.database(bytes: 5000, objects: Self.objects(4, 100))])
+    let reasons = Doubt.reasons(files: nil, databases: [Self.database(bytes: bytes, objects: objects)], since: last)
+    #expect(reasons.map { String($0.prefix { $0 != "(" }).trimming(" ") } == (reason.map { [$0] } ?? []))
+  }
+
+  @Test func aRecordOfBeforeDoesNotSayHowLargeItsObjectsWere() throws {
+    let last = record(databases: [Self.database(bytes: 5000, objects: Self.objects(4, nil))])
+    let now = Self.database(bytes: 5000, objects: Self.objects(4, 1))
+    #expect(Doubt.reasons(files: nil, databases: [now], since: last).isEmpty)
+    #expect(last.databases[0].evidence?.largeObjects == now.evidence?.largeObjects, "nor is that a difference")
+    let old = try JSONDecoder().decode(LargeObjects.self, from: Data(#"{"count": 4, "hash": "1", "hashed": true}"#.utf8))
+    #expect(old.bytes == nil && old.count == 4)
+  }
+
+  // MARK: The first
+
+  @Test func aFirstSetThatIsEmptyIsDoubted() {
+    let bare = DatabasePart(
+      snapshot: "d1", name: "app", archive: "/app.dump", bytes: 900, pgDump: 15, properties: nil, roles: [], evidence: evidence())
+    #expect(
+      Doubt.reasons(files: Self.files(0, entries: 3), databases: [bare], since: nil)
+        == ["no file with content in /srv/app", "no table in database app"])
+    #expect(Doubt.reasons(files: Self.files(1), databases: [databasePart(rows: 0)], since: nil).isEmpty)
+    // A part that is new beside others, too; one that was accepted as empty is not asked again.
+    #expect(Doubt.reasons(files: Self.files(0), databases: [], since: record()).count == 1)
+    #expect(
+      Doubt.reasons(files: Self.files(0), databases: [bare], since: record(files: Self.files(0), databases: [bare])).isEmpty)
   }
 }

@@ -68,12 +68,12 @@ import Testing
   }
 
   @Test(arguments: [
-    ([:], ["--keep-last", "1", "--keep-within", "30d", "--keep-within-monthly", "12m"]),
+    ([:], ["--keep-last", "7", "--keep-within", "30d", "--keep-within-monthly", "12m"]),
     (["RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "RESTIC_KEEP_LAST": "3"], ["--keep-last", "3"]),
     (
       ["RESTIC_WEEKS_TO_KEEP": "8", "RESTIC_YEARS_TO_KEEP": "5"],
       [
-        "--keep-last", "1", "--keep-within", "30d", "--keep-within-weekly", "56d", "--keep-within-monthly", "12m",
+        "--keep-last", "7", "--keep-within", "30d", "--keep-within-weekly", "56d", "--keep-within-monthly", "12m",
         "--keep-within-yearly", "5y",
       ]
     ),

@@ -46,7 +46,7 @@ import Testing
     numbers.copyFailed = true
     let text = Metrics.text(numbers, .attention, ended: Date(timeIntervalSince1970: 1_700_000_001), seconds: 2.5)
     for line in [
-      "# HELP backup_restore_last_success_timestamp_seconds When a set was last saved.",
+      "# HELP backup_restore_last_success_timestamp_seconds When an undoubted set was last saved.",
       "# TYPE backup_restore_last_success_timestamp_seconds gauge",
       "backup_restore_last_success_timestamp_seconds 1700000000.0", "backup_restore_rows 5000.0",
       "backup_restore_duration_seconds 2.5", "backup_restore_exit_code 4.0", "backup_restore_copy_failed 1.0",

@@ -7,10 +7,11 @@ import Testing
   typealias Day = CatalogTests.Day
 
   func plan(
-    _ days: [Day], removing removed: Set<String>, marks: [Snapshot] = [], foreign: [Snapshot] = [], keeping: Int = 31
+    _ days: [Day], removing removed: Set<String>, marks: [Snapshot] = [], foreign: [Snapshot] = [], keeping: Int = 31,
+    last: Int = 0
   ) -> Catalog.Forgettable {
     CatalogTests.catalog(days, marks: marks, foreign: foreign).forgettable(
-      records: removed, marks: marks, host: "app", keeping: .day(keeping))
+      records: removed, marks: marks, host: "app", keeping: .day(keeping), policy: Retention(last: last, days: 30))
   }
 
   @Test func aRecordGoesWithItsPartsAndMarks() {
@@ -61,7 +62,8 @@ import Testing
   @Test func partsThatWereNotThereWhenTheRunBeganStay() {
     let days = [Day(day: 1), Day(day: 2, record: false), Day(day: 3, record: false), Day(day: 4)]
     let plan = CatalogTests.catalog(days).forgettable(
-      records: [], marks: [], host: "app", keeping: .day(4), unrecorded: CatalogTests.catalog(Array(days[..<2])).unrecorded("app")
+      records: [], marks: [], host: "app", keeping: .day(4), policy: Retention(last: 1, days: 30),
+      unrecorded: CatalogTests.catalog(Array(days[..<2])).unrecorded("app")
     )
     #expect(plan == .init(records: [], files: ["f2"], databases: ["d2"], sets: [.day(2)]))
   }
@@ -85,10 +87,67 @@ import Testing
 
   @Test func aRecordOverAnHourAheadHoldsRetention() throws {
     let now = try #require(SetID.day(2).date)
-    let at = { (time: String) in snapshot("s", ["kind=set"], time: time) }
-    #expect(Backup.future([at("2026-01-03T00:00:00Z")], now: now) == nil)
-    #expect(Backup.future([at("2026-01-03T00:00:01Z")], now: now)?.id == "s")
-    #expect(Backup.future([at("2026-01-03T05:30:00.999999999+05:30")], now: now) == nil)
-    #expect(Backup.future([at("2026-01-03T05:30:01.1+05:30")], now: now)?.id == "s")
+    let record = { (time: String) in
+      Catalog(
+        files: [], databases: [], sets: [snapshot("s", ["kind=set", "set=\(SetID.day(1))"], time: time)], now: now)
+    }
+    #expect(record("2026-01-03T00:00:00Z").ahead("app") == nil)
+    #expect(record("2026-01-03T00:00:01Z").ahead("app")?.record?.id == "s")
+    #expect(record("2026-01-03T05:30:00.999999999+05:30").ahead("app") == nil)
+    #expect(record("2026-01-03T05:30:01.1+05:30").ahead("app")?.record?.id == "s")
+    let plan = record("2026-01-03T00:00:01Z").forgettable(
+      records: ["s"], marks: [], host: "app", keeping: .day(31), policy: Retention(last: 1, days: 30))
+    #expect(plan.hold == .ahead && plan.sets.isEmpty && plan.records.isEmpty)
+  }
+
+  // MARK: Too much at once
+
+  /// 10 sets, of which a policy that somebody lowered would leave two.
+  @Test func wherePolicyWouldTakeMoreThanHalfOfTheSoundSetsNothingGoesUntilOneIsAccepted() {
+    let days = (1...10).map { Day(day: $0) }
+    let removed = Set((1...8).map { "r\($0)" })
+    let held = plan(days, removing: removed, keeping: 10)
+    #expect(held.hold == .much(8, of: 10) && held.sets.isEmpty && held.records.isEmpty && held.files.isEmpty)
+    #expect(held.held == (1...8).map { .day($0) })
+    let accepted = [snapshot("accept", ["kind=accept", "set=\(SetID.day(10))"])]
+    let plan = plan(days, removing: removed, marks: accepted, keeping: 10)
+    #expect(plan.hold == nil && plan.sets == held.held)
+  }
+
+  /// What was accepted answers for what is older, not for what comes.
+  @Test func anAcceptedSetReleasesTheOlderOnesOnly() {
+    let days = (1...10).map { Day(day: $0) }
+    let accepted = [snapshot("accept", ["kind=accept", "set=\(SetID.day(2))"])]
+    let removed = Set((1...8).map { "r\($0)" })
+    #expect(plan(days, removing: removed, marks: accepted, keeping: 10).hold == .much(6, of: 10))
+  }
+
+  @Test func doubtedSetsAreNotCountedAndHalfMayGo() {
+    let days = (1...6).map { Day(day: $0, tags: ["doubted=yes"]) } + (7...10).map { Day(day: $0) }
+    let plan = plan(days, removing: Set((1...8).map { "r\($0)" }), keeping: 10)
+    #expect(plan.sets == (1...8).map { .day($0) })
+  }
+
+  /// restic's --keep-last counts doubted sets as well.
+  @Test func theNewestSoundSetsStayWhateverResticSays() {
+    let days = [1, 2, 3, 8].map { Day(day: $0) } + [4, 5, 6, 7].map { Day(day: $0, tags: ["doubted=yes"]) }
+    #expect(plan(days, removing: ["r1", "r2", "r3", "r4"], keeping: 8, last: 3).sets == [.day(1), .day(4)])
+  }
+
+  // MARK: Gaps
+
+  @Test(
+    arguments: [
+      ([0], 30, 29.0, false), ([0], 30, 31, true), ([0], 0, 7, false), ([0], 0, 9, true), ([0], 365, 32, true),
+      ([], 30, 400, false), ([0, 31, 62], 30, 31 * 2.9, false), ([0, 31, 62], 30, 31 * 3.1, true),
+      // One gap is not the usual interval.
+      ([0, 400, 401, 402], 30, 31, true),
+    ] as [([Int], Int, Double, Bool)])
+  func aLongerTimeThanThePolicysWithoutASoundSetIsAGap(sound: [Int], days: Int, later: Double, isGap: Bool) {
+    let day = { (number: Double) in Date(timeIntervalSince1970: 1_700_000_000 + number * 86400) }
+    let now = day(Double(sound.last ?? 0) + later)
+    let gap = RetentionPlan.gap(
+      before: now, after: sound.map { day(Double($0)) }, policy: Retention(last: 7, days: days))
+    #expect((gap != nil) == isGap)
   }
 }

@@ -86,7 +86,9 @@ public struct Backup: Sendable {
     try await ready.quiesce?.pause()
     let dumps = try await prepareDumps(ready)
     let parts = try await save(ready, dumps, set: set)
-    let doubts = parts.last.map { Doubt.reasons(files: parts.files, databases: parts.databases.map(\.part), since: $0) } ?? []
+    var doubts = Doubt.reasons(files: parts.files, databases: parts.databases.map(\.part), since: parts.last)
+    // What a restore saves before it replaces anything is no night.
+    if before == nil { doubts += nightly(set, ready, since: parts.last) }
     let record = Record(
       id: set, host: context.host, toolkit: Program.version, restic: context.restic, finished: Format.time(Date()),
       doubts: doubts, files: parts.files, databases: parts.databases.map(\.part), before: before)
@@ -95,6 +97,18 @@ public struct Backup: Sendable {
     return SavedSet(
       record: record, text: summary(record, parts, seconds: begin.duration(to: .now)) + (ready.quiesce?.downtime ?? ""),
       isResumed: parts.isResumed)
+  }
+
+  /// What a night has against it, whatever it saved: it begins after a gap, or in repositories that a backup had to make.
+  private func nightly(_ set: SetID, _ ready: Ready, since last: Record?) -> [String] {
+    guard let last else {
+      return ready.sets.contains { Initialise.isMark($0, of: context.host) } ? [Initialise.doubt] : []
+    }
+    let own = ready.catalog.soundTimes(context.host)
+    let times = own.isEmpty ? [last.id.date].compactMap { $0 } : own
+    return set.date.flatMap { RetentionPlan.gap(before: $0, after: times, policy: configuration.retention) }.map {
+      [Doubt.gap($0)]
+    } ?? []
   }
 
   /// Waits for the next second where this one is taken: the id is the second the set began.
@@ -114,11 +128,11 @@ public struct Backup: Sendable {
     try await context.sets.write(documents, tags: record.tags)
   }
 
-  /// For the metrics. What retention leaves is known later.
+  /// For the metrics. What retention leaves is known later. A doubted set is no success: the last one that is none stays it.
   private func note(_ record: Record, _ parts: Parts, _ ready: Ready) {
     let own = ready.catalog.of(context.host)
     context.numbers.change { numbers in
-      numbers.saved = Date()
+      numbers.saved = record.doubts.isEmpty ? Date() : ready.catalog.lastSound(context.host)?.id.date
       numbers.size = (record.files?.evidence?.bytes ?? 0) + record.databases.reduce(0) { $0 + $1.bytes }
       numbers.added = parts.filesAdded + parts.databases.reduce(0) { $0 + $1.added }
       numbers.rows = record.rows

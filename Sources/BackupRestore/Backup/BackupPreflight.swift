@@ -44,7 +44,10 @@ extension Backup {
     if (try? catalog.get()) != nil { results.append(Result { try checkWritable() }) }
     results.append(Result { try Scratch(context.base).remove() })
     if let files = configuration.files { results.append(Result { try checkFiles(files) }) }
-    if let catalog = try? catalog.get() { results.append(Result { try checkMissingFiles(catalog.catalog) }) }
+    if let catalog = try? catalog.get() {
+      results.append(Result { try checkMissingFiles(catalog.catalog) })
+      results.append(await settled { try await checkOldStyle(catalog.catalog) })
+    }
     do {
       try Failure.merge(results)
       let isForeign = try await finishInterrupted(commit, dryRun: dryRun)
@@ -115,6 +118,30 @@ extension Backup {
         hint: "mount the volume, or set another RESTIC_HOST for a database without files")
     }
     log.info("\(FilesSettings.standardDirectory) does not exist and FILES_DIRECTORY is not set: database only")
+  }
+
+  /// Before the first set: what the predecessor saved and this configuration leaves out would be missed on the day it is needed. Later
+  /// nights have a record to be held against, and do not pay for looking.
+  private func checkOldStyle(_ catalog: Catalog) async throws {
+    if configuration.files != nil, configuration.database != nil { return }
+    if catalog.of(context.host).contains(where: { $0.record != nil }) { return }
+    let items = try await context.restorable().old.items
+    let otherwise = "or, where they are not wanted any more, give RESTIC_REPOSITORY another base"
+    var problems: [Problem] = []
+    if configuration.files == nil, let item = items.last(where: { $0.kind == .files }) {
+      let path = printable(item.snapshot.paths?.first ?? "")
+      problems.append(
+        Problem(
+          "the old-style snapshot \(item.snapshot.short) holds files of \(path), and no files are configured",
+          hint: "mount the volume and set FILES_DIRECTORY=\(path), \(otherwise)"))
+    }
+    if configuration.database == nil, let item = items.last(where: { $0.kind == .database }) {
+      problems.append(
+        Problem(
+          "the old-style snapshot \(item.snapshot.short) holds a dump (\(printable(item.snapshot.paths?.first ?? ""))), and no database is configured",
+          hint: "set POSTGRES_DB, POSTGRES_USER, POSTGRES_PASSWORD and POSTGRES_HOST, \(otherwise)"))
+    }
+    try Failure.collect(.configuration, problems)
   }
 
   private func connect(_ settings: DatabaseSettings, _ clients: Clients) async throws -> Server {

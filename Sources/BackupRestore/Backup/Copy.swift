@@ -27,8 +27,8 @@ extension Backup {
         hint: "name another place, best another building")
     }
     // What retention would forget there in the same night is not copied: an append-only main repository may keep it for ever.
-    let isHeld = !record.doubts.isEmpty || Self.future(sets, now: now) != nil
-    let expired = isHeld ? [] : try await plan(catalog, sets, keeping: record.id, in: context).sets
+    let plan = record.doubts.isEmpty ? try await plan(catalog, sets, keeping: record.id, in: context) : .init()
+    let expired = plan.hold == .ahead ? [] : plan.sets + plan.held
     let whole = catalog.of(context.host).filter { $0.record != nil && $0.gone.isEmpty && !expired.contains($0.id) }
     // Also one whose record is there and whose part is not: somebody mended that repository.
     let entries = whole.filter { entry in

@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// `init`: creates what is missing among the repositories, and says what was there.
 public struct Initialise: Sendable {
   let context: Context
@@ -10,17 +12,22 @@ public struct Initialise: Sendable {
   ///
   /// - Throws: `Failure` with the problems of all of them; its status is the first one's.
   public func run() async throws -> ExitStatus {
+    try await make()
+    return .done
+  }
+
+  /// `made`: the one that exists already.
+  private func make(besides made: RepositoryName? = nil) async throws {
     var results: [Result<Void, any Error>] = []
     // One after the other: two at once would both make the bucket of an object store, and one of them fail (seen with SeaweedFS).
     for context in context.withCopy {
       let opened = await context.opened(RepositoryName.own)
-      for name in RepositoryName.own {
+      for name in RepositoryName.own where name != made || !context.settings.prefix.isEmpty {
         let found = opened[name]!
         results.append(await settled { try await ensure(context.repository(name), found) })
       }
     }
     try Failure.merge(results)
-    return .done
   }
 
   /// For `backup --init`: creates what is missing where nothing was there before, as the predecessor's backup did each night.
@@ -39,14 +46,32 @@ public struct Initialise: Sendable {
       present += await copy.opened(RepositoryName.own).filter { !$0.value.isMissing }.map { copy.repository($0.key) }
     }
     if present.isEmpty {
-      _ = try await run()
-      return
+      let isFirst = opened.values.allSatisfy { (try? $0.get())?.isEmpty != false }
+      let isBegun = isFirst && missing.contains(.sets)
+      if isBegun { try await begin(opened[.sets]!) }
+      return try await make(besides: isBegun ? .sets : nil)
     }
     throw Failure(
       .refused,
       "\(missing.map { context.repository($0).shown }.joined(separator: ", ")) is missing, while \(present[0].shown) exists",
       hint: "a volume may have vanished: check RESTIC_REPOSITORY and what is mounted; if it never existed, run init")
   }
+
+  /// Before the others, so that no run finds all of them and not the mark: cut short here, the next one refuses. What was made by no
+  /// operator may be in the place of a volume that is gone, and every night says so until one is accepted.
+  private func begin(_ sets: Result<[Snapshot], any Error>) async throws {
+    try await ensure(context.sets, sets)
+    struct Made: Encodable { let made: String }
+    let document = try JSONEncoder().encode(Made(made: Format.time(Date())))
+    try await context.sets.write(["made.json": Array(document)], tags: ["kind=made"])
+  }
+
+  static func isMark(_ snapshot: Snapshot, of host: String) -> Bool {
+    snapshot.tag("kind") == "made" && snapshot.hostname == host
+  }
+
+  static let doubt =
+    "backup had to make the repositories (if it was not the first one, a volume is not mounted, or RESTIC_REPOSITORY is wrong)"
 
   private func isInUse(_ name: RepositoryName) -> Bool {
     switch name {

@@ -93,8 +93,12 @@ struct Retention: Sendable, Equatable {
   let months: Int
   let years: Int
 
+  init(last: Int, days: Int, weeks: Int = 0, months: Int = 0, years: Int = 0) {
+    (self.last, self.days, self.weeks, self.months, self.years) = (last, days, weeks, months, years)
+  }
+
   init(_ environment: inout Environment) {
-    last = environment.number("RESTIC_KEEP_LAST", default: 1, minimum: 1)
+    last = environment.number("RESTIC_KEEP_LAST", default: 7, minimum: 1)
     days = environment.number("RESTIC_DAYS_TO_KEEP", default: 30, maximum: 100_000)
     weeks = environment.number("RESTIC_WEEKS_TO_KEEP", default: 0, maximum: 100_000)
     months = environment.number("RESTIC_MONTHS_TO_KEEP", default: 12, maximum: 100_000)

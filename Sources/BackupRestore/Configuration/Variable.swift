@@ -42,7 +42,7 @@ struct Variable: Sendable {
     Variable("RESTIC_WEEKS_TO_KEEP", "0", "one set a week is kept for this many weeks"),
     Variable("RESTIC_MONTHS_TO_KEEP", "12", "one set a month is kept for this many months"),
     Variable("RESTIC_YEARS_TO_KEEP", "0", "one set a year is kept for this many years"),
-    Variable("RESTIC_KEEP_LAST", "1", "the newest sets are kept, however old"),
+    Variable("RESTIC_KEEP_LAST", "7", "so many of the newest undoubted sets are kept, however old"),
     Variable("QUIESCE_DEPLOYMENTS", "", "deployments to scale to 0 meanwhile, comma-separated"),
     Variable("QUIESCE_TIMEOUT", "300", "seconds until their pods must have ended"),
     Variable("CHECK_DAYS", "28", "backup --check, run every day, reads everything within this many days"),

@@ -142,14 +142,15 @@ struct EvidenceReader: Sendable {
     try await connection.query("SELECT extname FROM pg_catalog.pg_extension ORDER BY 1").map { $0[0]! }
   }
 
-  /// md5 is missing on servers in FIPS mode; sha256 takes bytea and is everywhere since 11.
+  /// md5 is missing on servers in FIPS mode; sha256 takes bytea and is everywhere since 11. Each is read once: lo_get is volatile, so
+  /// the subquery stays one.
   func largeObjects() async throws -> LargeObjects {
     let sql = """
-      SELECT count(*), sum(pg_catalog.hashtextextended(oid::text || encode(sha256(lo_get(oid)), 'hex'), 0))
-      FROM pg_catalog.pg_largeobject_metadata
+      SELECT count(*), sum(pg_catalog.hashtextextended(o.oid::text || encode(sha256(o.data), 'hex'), 0)), sum(octet_length(o.data))
+      FROM (SELECT oid, lo_get(oid) AS data FROM pg_catalog.pg_largeobject_metadata) o
       """
     if let row = try await hashed(sql, "the large objects") {
-      return LargeObjects(count: Int(row[0] ?? "") ?? 0, hash: row[1], hashed: true)
+      return LargeObjects(count: Int(row[0] ?? "") ?? 0, hash: row[1], hashed: true, bytes: row[2].flatMap { Int($0) } ?? 0)
     }
     let count = try await connection.number("SELECT count(*) FROM pg_catalog.pg_largeobject_metadata")
     return LargeObjects(count: count, hash: nil, hashed: false)

@@ -2,7 +2,7 @@ import FoundationEssentials
 
 /// The numbers of a run that outlive it; nil: this run does not know.
 struct RunNumbers: Equatable, Sendable {
-  /// When a set was saved.
+  /// When an undoubted set was last saved.
   var saved: Date?
   /// Bytes read from the sources, and added to the repositories.
   var size: Int?
@@ -32,7 +32,7 @@ enum Metrics {
     let time = { (value: Date?) in value.map { $0.timeIntervalSince1970.rounded(.down) } }
     let gauges: [(String, String, Double?)] = [
       ("last_run_timestamp_seconds", "When the last run ended.", time(ended)),
-      ("last_success_timestamp_seconds", "When a set was last saved.", time(numbers.saved)),
+      ("last_success_timestamp_seconds", "When an undoubted set was last saved.", time(numbers.saved)),
       ("duration_seconds", "How long the last run took.", seconds),
       ("exit_code", "Exit code of the last run; 0 is success.", Double(status.rawValue)),
       ("size_bytes", "Bytes of the last set, before compression.", count(numbers.size)),
@@ -43,7 +43,7 @@ enum Metrics {
       ("sets", "Sets that are kept.", count(numbers.sets)),
       ("oldest_set_timestamp_seconds", "When the oldest set that is kept was saved.", time(numbers.oldest)),
       ("last_drill_timestamp_seconds", "When a set was last proven by a drill.", time(numbers.lastDrill)),
-      ("retention_held", "1 while nothing is forgotten because a set is doubted.", flag(numbers.retentionHeld)),
+      ("retention_held", "1 while nothing is forgotten until the operator has looked.", flag(numbers.retentionHeld)),
       ("copy_failed", "1 where the second repository lacks a set.", flag(numbers.copyFailed)),
       ("check_failed", "1 where a repository is damaged or could not be checked.", flag(numbers.checkFailed)),
       ("application_down_seconds", "How long the last backup kept the application scaled down.", numbers.down),

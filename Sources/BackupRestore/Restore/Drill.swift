@@ -25,6 +25,16 @@ extension Restore {
       output(summary(staged, ready) + "\n\(only.rawValue) of set \(set): \(how); the set as a whole is not proven by that")
       return .done
     }
+    let record = ready.plan.source.record
+    let isDoubted = ready.catalog.of(record.host).contains { $0.id == set && $0.doubted }
+    let empty = Doubt.empty(files: record.files, databases: record.databases)
+    if isDoubted, !empty.isEmpty {
+      output(summary(staged, ready))
+      log.warning(
+        "set \(set): \(how), which proves nothing: \(empty.joined(separator: "; "))\n  hint: if that is right, run backup --accept \(set)"
+      )
+      return .attention
+    }
     struct Proof: Encodable { let set: SetID, proven: String }
     let proof = try JSONEncoder().encode(Proof(set: set, proven: Format.time(Date())))
     try await context.sets.write(["drill.json": Array(proof)], tags: ["kind=drill", "set=\(set)"])

@@ -45,14 +45,17 @@ extension Restore {
   }
 
   private static func age(_ date: Date?, _ now: Date) -> String {
-    date.map { Format.duration(now.timeIntervalSince($0)) } ?? ""
+    date.map { date in
+      date.isAhead(of: now) ? "in \(Format.duration(date.timeIntervalSince(now)))" : Format.duration(now.timeIntervalSince(date))
+    } ?? ""
   }
 
   /// What is in progress, unfinished, kept, scaled down.
   public func status() async throws -> ExitStatus {
     let (catalog, _, old) = try await context.restorable()
     var lines: [String] = []
-    if let last = catalog.of(context.host).last(where: { $0.record != nil }) {
+    if let ahead = catalog.ahead(context.host) { lines.append("set \(ahead.id) is dated in the future: it is passed over") }
+    if let last = catalog.of(context.host).last(where: { $0.record != nil && !$0.isAhead }) {
       lines.append("last set: \(last.id), \(Self.age(last.id.date, Date())) old" + (last.mark.isEmpty ? "" : ", \(last.mark)"))
       if last.doubted, let sound = catalog.lastSound(context.host) { lines.append("last undoubted set: \(sound.id)") }
     } else {

@@ -43,7 +43,13 @@ extension Restore {
       let choice = try old.newest(at: options.at, options.only)
       if !choice.isEmpty { return try await source(of: choice) }
     }
-    return try await source(of: try catalog.choose(options.choice, host: context.host, only: options.only))
+    let entry = try catalog.choose(options.choice, host: context.host, only: options.only)
+    if names.isEmpty, let ahead = catalog.ahead(context.host) {
+      log.warning(
+        "set \(ahead.id) is dated in the future and is passed over\n  hint: the next backup says how to be rid of it; name it where it is wanted"
+      )
+    }
+    return try await source(of: entry)
   }
 
   private func source(of entry: Catalog.Entry) async throws -> Source {

@@ -15,13 +15,15 @@ struct Catalog: Sendable {
     /// Snapshot ids the record names and that are gone.
     let gone: [String]
     let accepted: Bool
+    /// Dated over an hour ahead of the clock: it may be older than others, and nothing about times can be believed with it.
+    let isAhead: Bool
     /// When a drill last proved it.
     let drilled: String?
     /// No record, and no older record of its host: either the records are lost, or no backup had ever finished. Its tags stand
     /// in, and only an operator who names it gets it. With an older record it is a backup that never finished.
     let rebuilt: Bool
 
-    var doubted: Bool { record?.tag("doubted") != nil && !accepted }
+    var doubted: Bool { isAhead || (record?.tag("doubted") != nil && !accepted) }
     /// Saved by a restore before it replaced what was live: perhaps the very state somebody wants to get away from.
     var isSafety: Bool { record?.tag("before") != nil }
     var incomplete: Bool { record == nil && !rebuilt }
@@ -51,13 +53,15 @@ struct Catalog: Sendable {
       if !gone.isEmpty { return "damaged: a part is gone" }
       if incomplete { return "incomplete: no record, its backup never finished" }
       if rebuilt { return "no record: lost, or never finished" }
+      if isAhead { return "doubted: dated in the future" }
       if isSafety { return "saved before restore --\(record?.tag("before") ?? "")" }
       if let reason = record?.tag("doubted") { return accepted ? "accepted" : "doubted: \(reason)" }
       return ""
     }
   }
 
-  init(files: [Snapshot], databases: [Snapshot], sets: [Snapshot]) {
+  /// What lies ahead of `now` is doubted.
+  init(files: [Snapshot], databases: [Snapshot], sets: [Snapshot], now: Date = Date()) {
     // In a second repository a part has another id, and its own as `original`.
     let partsByID = Dictionary((files + databases).flatMap { [($0.id, $0), ($0.identity, $0)] }) { first, _ in first }
     let records = sets.filter { $0.tag("kind") == "set" }
@@ -75,7 +79,7 @@ struct Catalog: Sendable {
         Entry(
           id: id, host: record.hostname ?? "", record: record, files: filesID.flatMap { partsByID[$0] },
           databases: databaseIDs.compactMap { partsByID[$0] }, gone: all.filter { partsByID[$0] == nil },
-          accepted: own.contains { $0.tag("kind") == "accept" },
+          accepted: own.contains { $0.tag("kind") == "accept" }, isAhead: record.isAhead(of: now) || id.isAhead(of: now),
           drilled: own.filter { $0.tag("kind") == "drill" }.map(\.time).max(), rebuilt: false))
     }
     // Parts that no record names, together by set and host.
@@ -98,7 +102,8 @@ struct Catalog: Sendable {
       entries.append(
         Entry(
           id: owner.id, host: owner.host, record: nil, files: parts.files, databases: parts.databases, gone: [], accepted: false,
-          drilled: nil, rebuilt: !records.contains { $0.hostname == owner.host && ($0.tag("set") ?? "") < owner.id.text }))
+          isAhead: owner.id.isAhead(of: now), drilled: nil,
+          rebuilt: !records.contains { $0.hostname == owner.host && ($0.tag("set") ?? "") < owner.id.text }))
     }
     self.entries = entries.sorted { ($0.id, $0.host) < ($1.id, $1.host) }
   }
@@ -159,7 +164,10 @@ struct Catalog: Sendable {
   }
 
   private func newest(among candidates: [Entry], _ host: String, when: String) throws -> Entry {
-    let restorable = candidates.filter { !$0.incomplete && !$0.rebuilt && !$0.isSafety }
+    let complete = candidates.filter { !$0.incomplete && !$0.rebuilt && !$0.isSafety }
+    // What is dated in the future may be older than all others: it is passed over.
+    let dated = complete.filter { !$0.isAhead }
+    let restorable = dated.isEmpty ? complete : dated
     if restorable.isEmpty, let rebuilt = candidates.last(where: \.rebuilt) {
       throw Failure(
         .refused, "no set of \(host)\(when) has a record: they are lost, or no backup ever finished",
@@ -198,51 +206,5 @@ struct Catalog: Sendable {
       throw Failure(
         .refused, "set \(entry.id) is incomplete: it has no record, so its backup never finished", hint: "choose another set")
     }
-  }
-
-  // MARK: Retention
-
-  /// The sets of this host without a record.
-  func unrecorded(_ host: String) -> Set<SetID> { Set(of(host).filter { $0.record == nil }.map(\.id)) }
-
-  /// What to forget: records, and the parts and marks that go with them.
-  struct Forgettable: Equatable, Sendable {
-    var records: [String] = []
-    var files: [String] = []
-    var databases: [String] = []
-    var sets: [SetID] = []
-  }
-
-  /// The snapshots that go when restic's retention would remove these records. Parts that no record names go only where
-  /// a record older and one newer than them exist. The set `kept` never goes.
-  /// `unrecorded`: only these of them; nil: any.
-  func forgettable(
-    records removed: Set<String>, marks: [Snapshot], host: String, keeping kept: SetID, unrecorded: Set<SetID>? = nil
-  ) -> Forgettable {
-    var plan = Forgettable()
-    let own = of(host)
-    var removed = removed
-    // A set that is doubted, damaged or what a restore replaced must not stand for a month that has good ones: where restic keeps one,
-    // the sound one before it stays too.
-    for (index, entry) in own.enumerated() where !entry.sound && entry.record.map({ !removed.contains($0.id) }) == true {
-      if let record = own[..<index].last(where: \.trusted)?.record { removed.remove(record.id) }
-    }
-    let records = own.filter { $0.record != nil }.map(\.id)
-    for entry in own where entry.id != kept {
-      let goes: Bool
-      if let record = entry.record {
-        goes = removed.contains(record.id)
-        if goes { plan.records.append(record.id) }
-      } else {
-        goes =
-          records.contains { $0 < entry.id } && records.contains { $0 > entry.id } && unrecorded?.contains(entry.id) != false
-      }
-      guard goes else { continue }
-      plan.sets.append(entry.id)
-      plan.records += marks.filter { $0.tag("kind") != "set" && $0.tag("set") == entry.id.text && $0.hostname == host }.map(\.id)
-      plan.files += entry.files.map { [$0.id] } ?? []
-      plan.databases += entry.databases.map(\.id)
-    }
-    return plan
   }
 }

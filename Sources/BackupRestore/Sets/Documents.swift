@@ -3,12 +3,13 @@ extension Repository {
   /// Sizes of records grow with the number of tables, not with their data.
   static let largestRecord = 32 << 20
 
-  /// Saves small documents as a snapshot.
-  func write(_ documents: [String: [UInt8]], tags: [String]) async throws {
+  /// Saves small documents as a snapshot, and returns its id.
+  @discardableResult
+  func write(_ documents: [String: [UInt8]], tags: [String]) async throws -> String {
     let scratch = try Scratch(base)
     defer { scratch.remove() }
     for (name, bytes) in documents { try scratch.directory.write(bytes, to: Directory.Name(name)!) }
-    _ = try await backup(["--"] + documents.keys.sorted(), tags: tags, directory: scratch.path.string, part: "record")
+    return try await backup(["--"] + documents.keys.sorted(), tags: tags, directory: scratch.path.string, part: "record").snapshot
   }
 
   func record(of set: SetID, _ snapshot: Snapshot) async throws -> Record {

@@ -1,29 +1,73 @@
-/// Why a new set is not to be trusted yet: it lacks what the last good one had, or shrank below half.
+import FoundationEssentials
+
+/// Why a new set is not to be trusted yet: it lacks what the last good one had, shrank below half, or begins from nothing.
 enum Doubt {
-  static func reasons(files: FilesPart?, databases: [DatabasePart], since last: Record) -> [String] {
+  /// - Parameter last: the newest undoubted record; nil where there is none.
+  static func reasons(files: FilesPart?, databases: [DatabasePart], since last: Record?) -> [String] {
     var reasons: [String] = []
-    if let before = last.files {
+    if let before = last?.files {
       if let files {
-        let (now, then) = (files.evidence?.entries ?? 0, before.evidence?.entries ?? 0)
-        if now * 2 < then {
-          reasons.append(
-            "\(Format.count(now, "file or directory", "files and directories")) (set \(last.id) had \(Format.count(then)))")
-        }
+        reasons += shrunk(files.evidence, before.evidence, last!.id)
       } else {
-        reasons.append("no files (set \(last.id) had them)")
+        reasons.append("no files (set \(last!.id) had them)")
       }
     }
-    for before in last.databases {
-      guard let database = databases.first(where: { $0.name == before.name }) else {
-        reasons.append("no database \(before.name) (set \(last.id) had it)")
-        continue
-      }
-      let (now, then) = (database.evidence?.rows ?? 0, before.evidence?.rows ?? 0)
-      if now * 2 < then {
-        reasons.append(
-          "\(Format.count(now, "row", "rows")) in database \(before.name) (set \(last.id) had \(Format.count(then)))")
+    for before in last?.databases ?? [] {
+      if let database = databases.first(where: { $0.name == before.name }) {
+        reasons += shrunk(database, before, last!.id)
+      } else {
+        reasons.append("no database \(printable(before.name)) (set \(last!.id) had it)")
       }
     }
     return reasons
+      + empty(
+        files: last?.files == nil ? files : nil,
+        databases: databases.filter { new in last?.databases.contains { $0.name == new.name } != true })
+  }
+
+  /// What a first set has nothing of: a volume that is not mounted, a database that is not the application's.
+  static func empty(files: FilesPart?, databases: [DatabasePart]) -> [String] {
+    var reasons: [String] = []
+    if let files, files.evidence?.bytes == 0 { reasons.append("no file with content in \(printable(files.directory ?? ""))") }
+    for database in databases where database.evidence.map({ $0.tables.isEmpty && $0.largeObjects.count == 0 }) == true {
+      reasons.append("no table in database \(printable(database.name))")
+    }
+    return reasons
+  }
+
+  /// - Parameter gap: since the last undoubted set, longer than the policy's.
+  static func gap(_ gap: TimeInterval) -> String { "\(Int((gap / 86400).rounded())) days after the last undoubted set" }
+
+  private static func shrunk(_ now: FilesEvidence?, _ then: FilesEvidence?, _ id: SetID) -> [String] {
+    let counted = shrunk(now?.entries ?? 0, then?.entries ?? 0, id) {
+      Format.count($0, "file or directory", "files and directories")
+    }
+    return [counted ?? shrunk(now?.bytes ?? 0, then?.bytes ?? 0, id, bytes: "in files")].compactMap { $0 }
+  }
+
+  /// Counts first: where rows are gone, so are their bytes.
+  private static func shrunk(_ now: DatabasePart, _ then: DatabasePart, _ id: SetID) -> [String] {
+    let name = printable(now.name)
+    let objects = (now.evidence?.largeObjects, then.evidence?.largeObjects)
+    let counted = shrunk(now.evidence?.rows ?? 0, then.evidence?.rows ?? 0, id) {
+      Format.count($0, "row", "rows") + " in database \(name)"
+    }
+    let attached = shrunk(objects.0?.count ?? 0, objects.1?.count ?? 0, id) {
+      Format.count($0, "large object", "large objects") + " in database \(name)"
+    }
+    // Records of before do not say how large they were.
+    let weighed = objects.1?.bytes.flatMap { then in
+      shrunk(objects.0?.bytes ?? then, then, id, bytes: "in large objects of database \(name)")
+    }
+    return [counted ?? shrunk(now.bytes, then.bytes, id, bytes: "in the dump of database \(name)"), attached ?? weighed]
+      .compactMap { $0 }
+  }
+
+  private static func shrunk(_ now: Int, _ then: Int, _ id: SetID, bytes place: String) -> String? {
+    now * 2 < then ? "\(Format.bytes(now)) \(place) (set \(id) had \(Format.bytes(then)))" : nil
+  }
+
+  private static func shrunk(_ now: Int, _ then: Int, _ id: SetID, _ what: (Int) -> String) -> String? {
+    now * 2 < then ? "\(what(now)) (set \(id) had \(Format.count(then)))" : nil
   }
 }

@@ -182,6 +182,11 @@ struct LargeObjects: Codable, Equatable, Sendable {
   let count: Int
   let hash: String?
   let hashed: Bool
+  /// Nil where a value is too large to be read, and in records of before.
+  var bytes: Int?
+
+  /// The hash says as much as their size, which older records do not hold.
+  static func == (a: Self, b: Self) -> Bool { (a.count, a.hash, a.hashed) == (b.count, b.hash, b.hashed) }
 }
 
 extension Record {

@@ -41,5 +41,16 @@ package struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConve
       "\(at(0..<4))-\(at(4..<6))-\(at(6..<8))T\(at(9..<11)):\(at(11..<13)):\(at(13..<15))Z", strategy: .iso8601)
   }
 
+  func isAhead(of now: Date) -> Bool { date?.isAhead(of: now) == true }
+
   package static func < (a: Self, b: Self) -> Bool { a.text < b.text }
+}
+
+extension Date {
+  /// By more than an hour: clocks that differ by less do no harm.
+  func isAhead(of now: Date) -> Bool { self > now.addingTimeInterval(3600) }
+}
+
+extension Snapshot {
+  func isAhead(of now: Date) -> Bool { date?.isAhead(of: now) == true }
 }
