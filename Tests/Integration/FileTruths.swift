@@ -130,7 +130,7 @@ import Testing
   @Test func aSetThatHoldsReservedEntriesIsRestoredWithoutThem() async throws {
     let site = try await Self.site()
     try await site.script(
-      "mkdir lost+found .backup-restore d; echo old >lost+found/x; echo old >.backup-restore/x; echo old >d/a")
+      "mkdir lost+found .backup-restore d; echo old >lost+found/x; echo old >.backup-restore/x; echo old >d/a; touch d/{1..20}")
     let withoutExcludes = try site.fake(
       "restic",
       """
