@@ -89,7 +89,7 @@ final class BackendWatch: Sendable {
         CASE WHEN a.wait_event_type = 'Lock' THEN (
           SELECT format('session %s of role %s%s', s.pid, s.usename, ' (' || nullif(s.application_name, '') || ')')
           FROM unnest(pg_blocking_pids(a.pid)) b (pid) LEFT JOIN pg_stat_activity s ON s.pid = b.pid
-          WHERE (s.usename = session_user AND s.application_name = 'backup-restore') IS NOT TRUE LIMIT 1) END,
+          WHERE ((s.usename, s.application_name) = (a.usename, a.application_name)) IS NOT TRUE LIMIT 1) END,
         d.size, a.pid
       FROM (SELECT \(size) AS size) d LEFT JOIN pg_stat_activity a ON (\(condition))
         AND a.backend_type IN ('client backend', 'parallel worker')
