@@ -55,7 +55,8 @@ import Testing
     // Another host's sets never had a database.
     let changes = copy.merging(withDatabase ? [:] : ["POSTGRES_DB": "", "RESTIC_HOST": "files alone"]) { $1 }
     try await broken.succeed("init", with: copy)
-    try await broken.succeed("backup", with: changes)
+    _ = try await broken.site.run("backup", with: changes)
+    try await broken.succeed("backup", "--accept", try #require(try await broken.site.sets().last), with: changes)
     let held = "touch '\(broken.site.root)/held'; until [ -e '\(broken.site.root)/go' ]; do sleep 0.05; done"
     let path = try broken.site.fake(
       "restic", "PATH=${PATH#*:}\ncase \" $* \" in *\" \(verb) \"*) \(held) ;; esac\nexec restic \"$@\"")

@@ -140,9 +140,9 @@ final class BackendWatch: Sendable {
     }
     return Failure(
       .sourceFailed,
-      "\(program) was stopped: nothing moved on the server for \(limit.components.seconds) s"
-        + (state.seen.isEmpty ? "" : " (\(printable(state.seen)))"),
+      "\(program) was stopped: nothing moved on the server for \(limit.components.seconds) s (STALL_TIMEOUT)"
+        + (state.seen.isEmpty ? "" : ": \(printable(state.seen))"),
       hint:
-        "look at those sessions in pg_stat_activity and at the server's storage, then run it again; STALL_TIMEOUT sets how long")
+        "look at those sessions in pg_stat_activity and at the server's storage, then run it again")
   }
 }
