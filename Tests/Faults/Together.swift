@@ -52,8 +52,11 @@ import Testing
   func aRestoreNeedNotWaitForRetentionCopyOrCheckAndAnotherBackupDoes(_ verb: String, _ withDatabase: Bool) async throws {
     let broken = try await Broken(megabytes: 1)
     let copy = ["COPY_RESTIC_REPOSITORY": broken.site.root + "/copy", "COPY_RESTIC_PASSWORD": "c"]
-    let changes = copy.merging(withDatabase ? [:] : ["POSTGRES_DB": ""]) { $1 }
+    // Another host's sets never had a database.
+    let changes = copy.merging(withDatabase ? [:] : ["POSTGRES_DB": "", "RESTIC_HOST": "files alone"]) { $1 }
     try await broken.succeed("init", with: copy)
+    _ = try await broken.site.run("backup", with: changes)
+    try await broken.succeed("backup", "--accept", try #require(try await broken.site.sets().last), with: changes)
     let held = "touch '\(broken.site.root)/held'; until [ -e '\(broken.site.root)/go' ]; do sleep 0.05; done"
     let path = try broken.site.fake(
       "restic", "PATH=${PATH#*:}\ncase \" $* \" in *\" \(verb) \"*) \(held) ;; esac\nexec restic \"$@\"")

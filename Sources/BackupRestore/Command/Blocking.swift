@@ -13,6 +13,39 @@ func blocking<T: Sendable>(_ body: @escaping @Sendable () -> T) async -> T {
   }
 }
 
+/// The same for what cannot be told to end: where the task is cancelled, its thread is left alone.
+func abandonable<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+  let waiting = Locked<CheckedContinuation<T, any Error>?>(nil)
+  let finish = { @Sendable (result: Result<T, any Error>) in
+    var first: CheckedContinuation<T, any Error>?
+    waiting.change { (first, $0) = ($0, nil) }
+    first?.resume(with: result)
+  }
+  return try await withTaskCancellationHandler {
+    try await withCheckedThrowingContinuation { continuation in
+      waiting.change { $0 = continuation }
+      if Task.isCancelled { return finish(.failure(CancellationError())) }
+      blockingQueue().async { finish(Result { try body() }) }
+    }
+  } onCancel: {
+    finish(.failure(CancellationError()))
+  }
+}
+
+/// Clears up, in a task of its own: a signal must not cancel that. But what does not answer does not hold it up for ever then: Kubernetes
+/// waits for 60 s.
+func finishing<T: Sendable>(_ body: @escaping @Sendable () async throws -> T) async -> Result<T, any Error> {
+  let task = Task { try await body() }
+  return await withTaskCancellationHandler {
+    await task.result
+  } onCancel: {
+    Task {
+      try? await Task.sleep(for: .seconds(30))
+      task.cancel()
+    }
+  }
+}
+
 /// A queue of its own has its thread at once. The global queue gets one more thread a second while the others block, so
 /// that 16 children ending at the same time were noticed half a minute late (measured).
 func blockingQueue() -> DispatchQueue { DispatchQueue(label: "blocking") }

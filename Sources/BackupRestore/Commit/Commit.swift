@@ -159,9 +159,8 @@ struct Commit: Sendable {
   /// - Returns: whether it is as it was.
   func resume(_ quiesce: Quiesce?) async -> Bool {
     guard let quiesce else { return true }
-    // A task of its own: it is on the way out after SIGTERM too.
-    let mixed = Task { try await isMixed() }
-    switch await mixed.result {
+    // It is on the way out after SIGTERM too.
+    switch await finishing({ try await isMixed() }) {
     case .success(false): return await quiesce.resume()
     case .success(true):
       let problem = ((try? replacing()) ?? nil).map(incomplete)

@@ -89,7 +89,7 @@ final class BackendWatch: Sendable {
         CASE WHEN a.wait_event_type = 'Lock' THEN (
           SELECT format('session %s of role %s%s', s.pid, s.usename, ' (' || nullif(s.application_name, '') || ')')
           FROM unnest(pg_blocking_pids(a.pid)) b (pid) LEFT JOIN pg_stat_activity s ON s.pid = b.pid
-          WHERE (s.usename = session_user AND s.application_name = 'backup-restore') IS NOT TRUE LIMIT 1) END,
+          WHERE ((s.usename, s.application_name) = (a.usename, a.application_name)) IS NOT TRUE LIMIT 1) END,
         d.size, a.pid
       FROM (SELECT \(size) AS size) d LEFT JOIN pg_stat_activity a ON (\(condition))
         AND a.backend_type IN ('client backend', 'parallel worker')
@@ -140,9 +140,9 @@ final class BackendWatch: Sendable {
     }
     return Failure(
       .sourceFailed,
-      "\(program) was stopped: nothing moved on the server for \(limit.components.seconds) s"
-        + (state.seen.isEmpty ? "" : " (\(printable(state.seen)))"),
+      "\(program) was stopped: nothing moved on the server for \(limit.components.seconds) s (STALL_TIMEOUT)"
+        + (state.seen.isEmpty ? "" : ": \(printable(state.seen))"),
       hint:
-        "look at those sessions in pg_stat_activity and at the server's storage, then run it again; STALL_TIMEOUT sets how long")
+        "look at those sessions in pg_stat_activity and at the server's storage, then run it again")
   }
 }

@@ -46,7 +46,7 @@ package actor Connection {
     // dbname may itself be a connection string; expand_dbname 0 takes it as a name, whatever it contains.
     let keywords = options.keys.sorted()
     let values = keywords.map { options[$0] }
-    let opened = try await blocking { () throws -> (Handle, Int) in
+    let opened = try await abandonable { () throws -> (Handle, Int) in
       let pointer = withStrings(keywords) { names in withStrings(values) { PQconnectdbParams(names, $0, 0) } }
       guard let pointer else { throw ConnectionError(message: "out of memory") }
       let handle = Handle(pointer)

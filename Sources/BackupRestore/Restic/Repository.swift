@@ -163,7 +163,7 @@ struct Repository: Sendable {
         log.warning(
           """
           no lock is taken for dead: this pod's host name is \(Self.sharedHostName), which older manifests gave to a pod of each namespace
-            hint: take hostname out of the Deployment, as docker/kubernetes has it, or set one that nobody else has
+            hint: take hostname out of the manifest, as docker/kubernetes has it, or set one that nobody else has
           """)
       }
       let end = ContinuousClock().now + waits.lock

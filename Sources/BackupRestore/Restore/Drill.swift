@@ -13,8 +13,7 @@ extension Restore {
         return staged
       }
     } catch {
-      // A task of its own: also after SIGTERM.
-      await Task { await dropRoles(ready.server) }.value
+      _ = await finishing { await dropRoles(ready.server) }
       throw error
     }
     try await throwAway(ready)

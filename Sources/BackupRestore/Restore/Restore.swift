@@ -136,9 +136,8 @@ public struct Restore: Sendable {
   /// there is nothing of ours to remove: `finishInterrupted` knows.
   func cleaningUp<T: Sendable>(_ ready: Ready, _ body: () async throws -> T) async throws -> T {
     do { return try await body() } catch {
-      // A task of its own: the clean-up after SIGTERM must not itself be cancelled.
-      let cleaning = Task { try await ready.commit.finishInterrupted(undoing: true, own: ready.plan.id) }
-      if case .failure(let second) = await cleaning.result {
+      let cleared = await finishing { try await ready.commit.finishInterrupted(undoing: true, own: ready.plan.id) }
+      if case .failure(let second) = cleared {
         log.warning("what this run left could not be cleared away now: \(second)\n  hint: the next restore does that")
       }
       ready.scratch.remove()
