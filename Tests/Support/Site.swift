@@ -68,20 +68,27 @@ public final class Site: Sendable {
     return .init(Self.products + "/" + program, arguments, environment: environment)
   }
 
-  /// PATH with a restic whose `init` makes cheap keys where it can reach them. It sees a slow machine as well, because it measures how
-  /// long a password's hash takes here and makes each later call cost half a second of processor time.
+  /// PATH with a restic whose `init` makes cheap keys where it can reach them, and copies what it made of the same name and password
+  /// before: most of what it does, half a second of processor time for each repository, is to measure how long a password's hash takes
+  /// here. It sees a slow machine as well, and makes later calls the cheaper for it.
   static let cheapKeys = Result {
     let bin = products + "/cheap-keys"
     try FileManager.default.createDirectory(atPath: bin, withIntermediateDirectories: true)
     let script = """
       #!/bin/bash
-      PATH=${PATH#*:}
+      PATH=${PATH#*:} golden=
       case " $* " in *" init "*) ;; *) exec restic "$@" ;; esac
+      if [ "$*" = "--json init" ] && [ "${RESTIC_REPOSITORY:0:1}" = / ] && [ ! -e "$RESTIC_REPOSITORY/config" ]; then
+        golden='\(bin)'/$(printf '%s\\0' "$RESTIC_PASSWORD" "${RESTIC_REPOSITORY##*/}" | sha256sum | cut -c 1-32)
+        if [ -e "$golden" ] && mkdir -p "$RESTIC_REPOSITORY" 2>/dev/null && cp -a "$golden/." "$RESTIC_REPOSITORY"; then exit; fi
+      fi
       restic "$@" & restic=$!
       trap 'kill $restic' INT TERM
       while kill -STOP $restic && sleep 0.02 && kill -CONT $restic; do sleep 0.005; done >&- 2>&- &
       wait $restic || exit
-      [ ! -d "$RESTIC_REPOSITORY/keys" ] || exec python3 '\(Preloaded.sources)/cheap-keys.py' "$RESTIC_REPOSITORY/keys"
+      [ -d "$RESTIC_REPOSITORY/keys" ] || exit 0
+      python3 '\(Preloaded.sources)/cheap-keys.py' "$RESTIC_REPOSITORY/keys"
+      [ -z "$golden" ] || { cp -a "$RESTIC_REPOSITORY" "$golden.$$" && mv -T "$golden.$$" "$golden"; } 2>/dev/null || rm -rf "$golden.$$"
 
       """
     // Another process may be running what is there.

@@ -105,3 +105,16 @@ func properties(
     icuRules: rules, tablespace: tablespace, connectionLimit: limit, isTemplate: template, comment: comment, grants: grants,
     settings: settings, size: 8192)
 }
+
+/// Random numbers that are the same for the same seed.
+struct SplitMix64: RandomNumberGenerator {
+  var state: UInt64
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+  mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
+}

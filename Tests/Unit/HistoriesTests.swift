@@ -7,24 +7,11 @@ import Testing
 /// Random years of nights, restic's answer worked out beside it: whatever happens, and nobody says that it is right, retention takes no
 /// more than it would night by night.
 @Suite struct HistoriesTests {
-  /// The same history for the same seed.
-  struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var z = state
-      z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-      z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-      return z ^ (z >> 31)
-    }
-    mutating func chance(_ percent: Int) -> Bool { Int.random(in: 0..<100, using: &self) < percent }
-  }
-
   static let day = 86400
 
   /// One operator's years.
   struct History {
-    var random: Seeded
+    var random: SplitMix64
     var expected: Expected
     let policy: Retention
     let interval: Int
@@ -35,8 +22,8 @@ import Testing
     var (nights, forgotten, held, gaps) = (0, 0, 0, 0)
 
     init(seed: Int, last: Int = 7, interval: Int? = nil) {
-      random = Seeded(state: UInt64(seed))
-      let pick = { (values: [Int], random: inout Seeded) in values.randomElement(using: &random)! }
+      random = SplitMix64(state: UInt64(seed))
+      let pick = { (values: [Int], random: inout SplitMix64) in values.randomElement(using: &random)! }
       let chosen = Expected.Policy(
         last: last, days: pick([0, 3, 7, 14, 30, 30], &random), weeks: pick([0, 0, 4, 8], &random),
         months: pick([0, 4, 12, 12], &random), years: pick([0, 0, 0, 3], &random))

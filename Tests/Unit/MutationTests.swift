@@ -5,21 +5,9 @@ import Testing
 
 /// Broken input must end in an error or in something that is not taken for success, and never in a crash.
 @Suite struct MutationTests {
-  /// The same sequence every time (SplitMix64).
-  struct Random: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-      state &+= 0x9E37_79B9_7F4A_7C15
-      var z = state
-      z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-      z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-      return z ^ (z >> 31)
-    }
-  }
-
   /// One to four bytes changed, removed, added or repeated.
   static func mutations(of text: String, count: Int = 3000) -> [[UInt8]] {
-    var random = Random(state: UInt64(text.utf8.count))
+    var random = SplitMix64(state: UInt64(text.utf8.count))
     return (0..<count).map { _ in
       var bytes = Array(text.utf8)
       for _ in 0..<Int.random(in: 1...4, using: &random) where !bytes.isEmpty {

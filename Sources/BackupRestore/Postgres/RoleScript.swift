@@ -2,7 +2,7 @@
 enum RoleScript {
   /// The first line of those whose settings are literals.
   static let title = """
-    -- The roles of this set. Safe to run again: roles that exist are left as they are, but for memberships and parameters they lack.
+    -- Roles of this set, with literals. Safe to run again: roles that exist are left as they are, but for memberships and parameters they lack.
 
     """
 
