@@ -72,7 +72,7 @@ import Testing
 
   /// No list that PostgreSQL can have stored is more than literals, and all of it is there.
   @Test func everyListIsReadBackAsItWasStored() throws {
-    var random = MutationTests.Random(state: 42)
+    var random = SplitMix64(state: 42)
     let parts = ["a", "B", ";", "'", "\"", "$role$", "--", "/*", "END", "\\", "é", "=", "''"]
     for _ in 0..<3000 {
       let elements = (0..<Int.random(in: 1...3, using: &random)).map { _ in
