@@ -85,7 +85,7 @@ final class BackendWatch: Sendable {
       }
     return """
       SELECT concat_ws(' ', \(signs.joined(separator: ", "))),
-        format('session %s is %s%s', a.pid, a.state, ', waiting for ' || a.wait_event),
+        'session ' || a.pid || ' is ' || coalesce(a.state, 'at work') || coalesce(', waiting for ' || a.wait_event, ''),
         CASE WHEN a.wait_event_type = 'Lock' THEN (
           SELECT format('session %s of role %s%s', s.pid, s.usename, ' (' || nullif(s.application_name, '') || ')')
           FROM unnest(pg_blocking_pids(a.pid)) b (pid) LEFT JOIN pg_stat_activity s ON s.pid = b.pid

@@ -138,7 +138,8 @@ public struct Restore: Sendable {
     do { return try await body() } catch {
       let cleared = await finishing { try await ready.commit.finishInterrupted(undoing: true, own: ready.plan.id) }
       if case .failure(let second) = cleared {
-        log.warning("what this run left could not be cleared away now: \(second)\n  hint: the next restore does that")
+        let reason = second is CancellationError ? "the server did not answer in time" : "\(second)"
+        log.warning("what this run left could not be cleared away now: \(reason)\n  hint: the next restore does that")
       }
       ready.scratch.remove()
       throw error
