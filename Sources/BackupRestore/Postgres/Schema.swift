@@ -83,7 +83,8 @@ struct SchemaReader: Sendable {
       SELECT i.type, i.identity, o.definition FROM object o, pg_identify_object(o.class, o.oid, 0) i
       UNION ALL \(comments)
       UNION ALL \(grants))
-    SELECT kind, name, encode(substr(sha256(convert_to(coalesce(definition, ''), getdatabaseencoding())), 1, 8), 'hex')
+    SELECT kind, name, CASE WHEN kind <> 'grant' OR definition IS NOT NULL THEN
+      encode(substr(sha256(convert_to(coalesce(definition, ''), getdatabaseencoding())), 1, 8), 'hex') END
     FROM everything WHERE name IS NOT NULL ORDER BY kind COLLATE "C", name COLLATE "C", 3
     """
   }

@@ -158,6 +158,9 @@ extension SchemaReader {
       pg_identify_object(g.class, g.oid, g.sub) i
     WHERE g.owner IS NOT NULL OR g.grants IS NOT NULL
     UNION ALL SELECT 'grant', 'usual owner', owner FROM usual WHERE owner IS NOT NULL
+    -- The schema public under another name comes back as any other, without what everybody may in public (measured): not compared.
+    UNION ALL SELECT 'grant', concat_ws(' ', i.type, i.identity), NULL
+    FROM pg_namespace n, pg_identify_object('pg_namespace'::regclass, n.oid, 0) i WHERE n.oid = 2200 AND n.nspname <> 'public'
     """
   }
 }
