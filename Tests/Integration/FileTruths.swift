@@ -130,7 +130,8 @@ import Testing
   @Test func aSetThatHoldsReservedEntriesIsRestoredWithoutThem() async throws {
     let site = try await Self.site()
     try await site.script(
-      "mkdir lost+found .backup-restore d; echo old >lost+found/x; echo old >.backup-restore/x; echo old >d/a; touch d/{1..20}; seq 1000 >d/b")
+      "mkdir lost+found .backup-restore d; echo old >lost+found/x; echo old >.backup-restore/x; echo old >d/a; touch d/{1..20}; seq 1000 >d/b"
+    )
     let withoutExcludes = try site.fake(
       "restic",
       """
