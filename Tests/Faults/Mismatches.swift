@@ -23,7 +23,10 @@ import Testing
     try await broken.cluster.psql(
       "postgres", "CREATE DATABASE \(broken.site.database)_other TEMPLATE \(SQL.identifier(broken.site.database))")
     try await broken.cluster.psql(broken.site.database + "_other", sql)
-    try await broken.succeed("backup", with: ["PATH": path])
+    // A dump that shrank so much is doubted the same night; somebody says that it is right.
+    let saved = try await broken.site.run("backup", with: ["PATH": path])
+    #expect(saved.code == (fault.contains("table") ? 4 : 0), "\(saved)")
+    if saved.code == 4 { try await broken.succeed("backup", "--accept", try #require(try await broken.site.sets().last)) }
     try await broken.write("second")
     let refused = try await broken.site.run("restore")
     #expect(refused.code == 21 && refused.errors.contains("rest"), "\(fault): \(refused)")
