@@ -153,7 +153,7 @@ import Testing
       let delay = Double(round % 3) * 0.1 + Double.random(in: 0.15...0.25)
       try await Shell.script("rm -f killed; echo \(delay) >delay", in: broken.site.root)
       let program = verb == "restore" ? "restore" : "backup"
-      if program == "backup" { try await broken.site.script("head -c 5000000 /dev/urandom >big") }
+      if program == "backup" { try await broken.site.script("head -c 15000000 /dev/urandom >big") }
       let live = try await broken.live()
       let run = try await broken.site.run(program, with: nightly.merging(["PATH": path]) { $1 })
       let fault = "restic \(verb) killed after \(delay) s"

@@ -68,8 +68,9 @@ struct Overlay {
   /// The deployments of QUIESCE_DEPLOYMENTS, in the Role too.
   private var role: String {
     guard components.contains("quiesce"), let names = config["QUIESCE_DEPLOYMENTS"] ?? nil else { return "" }
+    let quoted = names.split(separator: ",").map { "\"\($0)\"" }.joined(separator: ",")
     return
-      "- {target: {kind: Role}, patch: '[{op: replace, path: /rules/0/resourceNames, value: [\(names)]}]'}"
+      #"- {target: {kind: Role}, patch: '[{"op": "replace", "path": "/rules/0/resourceNames", "value": [\#(quoted)]}]'}"#
   }
 
   /// The application's claim and the repository's volume, as operations in JSON.
