@@ -115,6 +115,7 @@ final class Application: Sendable {
       cd /var/jira; mkdir -p attachments/deep; for i in $(seq 20); do echo $i >attachments/$i; done
       head -c \(megabytes << 20) /dev/urandom >attachments/deep/big; ln -s deep/big attachments/link
       chown -hR \(owner ?? 901):\(owner ?? 902) .; chown 1000:1000 attachments/1; chmod 0600 attachments/2; chmod 0750 attachments/deep
+      \(owner.map { "chown \($0):\($0) /repository" } ?? "")
       """)
     if !initialised { return }
     try await startJob("first", running: "/usr/local/bin/init.sh")

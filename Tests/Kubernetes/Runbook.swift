@@ -53,7 +53,6 @@ extension OnKubernetes {
       let site = try await Application(
         settings: ["POSTGRES_DB": "app", "FILES_PATHS": "attachments", "CERTIFICATE_FILE": nil], over: "example")
       try await site.fill(owner: 1000)
-      try await site.inPod("app", "chown 1000:1000 /repository")
       let night = try await site.backUp("night")
       #expect(night.code == 0, "\(night)")
       let before = try await site.state()
