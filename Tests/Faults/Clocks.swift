@@ -6,7 +6,7 @@ import Testing
 @testable import BackupRestore
 
 /// Clocks that are wrong, and nights that are missing, for longer than the policy.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Clocks {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Clocks {
   static let day = 86400
 
   static func site(_ settings: [String: String] = [:]) async throws -> Broken {

@@ -6,7 +6,7 @@ import Testing
 @testable import BackupRestore
 
 /// Repositories whose data is damaged behind restic's back.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct DamagedRepositories {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct DamagedRepositories {
   enum Kind: String, CaseIterable, Sendable { case flipped, deleted }
 
   /// The newest pack with data, or with trees, is damaged: what the newest set needs and the one before does not.

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Disks that are full, read-only or not there.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Disks {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Disks {
   /// Runs a program in a mount namespace of its own, after `mounts`; `$ROOT` is the site's directory.
   static func run(
     _ site: Site, _ program: String, _ arguments: [String] = [], mounts: String, with changes: [String: String] = [:]

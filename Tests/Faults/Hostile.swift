@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Names, passwords and paths as hostile as Linux and PostgreSQL allow.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Hostile {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Hostile {
   /// Every character but `/` and NUL, more or less.
   static let name = "-x '\"\\\n\r\t$(id)`id`;*?[a]{1,2} =%s%n:,\u{1}\u{1B}[31m\u{7F}\u{9B}ü\u{301}\u{202E}😀~#&|<>!"
 

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// An application's role, in somebody else's hands, that owns the database a superuser backs up.
-@Suite(.servers, .timeLimit(.minutes(20))) struct HostileRole {
+@Suite(.servers, .timeLimit(.minutes(45))) struct HostileRole {
   let site: Site
   let role: String
   /// Made by the server's superuser alone.

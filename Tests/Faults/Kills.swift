@@ -6,7 +6,7 @@ import Testing
 @testable import BackupRestore
 
 /// Runs that are ended at random moments.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Kills {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Kills {
   /// In order: gone with every child, within seconds on an idle machine, and nothing unfinished is left.
   @Test(arguments: ["backup", "restore"]) func stoppedAtAnyMomentARunIsGoneAndLeavesNothing(_ program: String)
     async throws

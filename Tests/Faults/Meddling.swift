@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// People drop, rename and remove by hand what a restore left or kept: nothing is taken for what it is not.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Meddling {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Meddling {
   /// Dies before its databases are renamed, or before the statement.
   static func interrupted(_ broken: Broken, before statement: String) async throws {
     let run = try await broken.site.run("restore", with: try Swaps.killed(before: statement))

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Sets that do not fit the server, the clients, or their own evidence.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Mismatches {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Mismatches {
   /// A record that promises more than the dump holds: refused by name, unless the operator accepts it.
   @Test(arguments: [
     ("a row is missing", "DELETE FROM rest WHERE id = 7"), ("a row is another", "UPDATE rest SET text = 'x' WHERE id = 7"),

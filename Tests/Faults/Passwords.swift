@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Passwords that are wrong, and repositories that have vanished.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct PasswordsAndVanishedRepositories {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct PasswordsAndVanishedRepositories {
   @Test(arguments: ["", "wrong", " repository's own: pass=word", "repository's own: pass=word\u{7F}"])
   func aWrongPasswordMakesNothingAndChangesNothing(_ password: String) async throws {
     let broken = try await Broken(megabytes: 1)

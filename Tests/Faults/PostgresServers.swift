@@ -6,7 +6,7 @@ import Testing
 @testable import BackupRestore
 
 /// A PostgreSQL server that crashes, or whose disk somebody else fills, while it is saved or restored.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct PostgresServers {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct PostgresServers {
   /// Its answer to a lost process: every session ends, and it recovers by itself.
   static func crash(_ broken: Broken) async throws {
     let pid = try await broken.cluster.psql(

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Repository servers that are away, full, or refuse.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Servers {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Servers {
   /// restic's own server, below `root/server`.
   static func server(_ site: Site, _ port: Int, _ options: String...) -> Daemon {
     Daemon(

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Others in the database: transactions, clients, slots.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Sessions {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Sessions {
   /// psql with `sql`, in the background until it ends by itself or is ended.
   static func session(_ broken: Broken, _ sql: String) -> Task<Shell.Result, any Error> {
     Task { try await broken.cluster.psql(broken.site.database, sql, check: false) }

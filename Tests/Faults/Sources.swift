@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// What is to be saved has vanished, is empty, or changes.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Sources {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Sources {
   struct Loss: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let happens: @Sendable (Broken) async throws -> Void

@@ -6,7 +6,7 @@ import Testing
 @testable import BackupRestore
 
 /// kill -9 just before and just after each call that a run makes to restic and to PostgreSQL's programs.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Steps {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Steps {
   struct Step: Sendable, CustomTestStringConvertible {
     let program: String
     let pattern: String

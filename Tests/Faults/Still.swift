@@ -6,7 +6,7 @@ import Testing
 @testable import BackupRestore
 
 /// Nobody reads, nobody answers: a run goes on, or ends and says why.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Still {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Still {
   /// Runs a program on a terminal or a pipe that is full or stopped, sends it SIGTERM where standard input says so, and prints how it
   /// ended; then what it had to say.
   static let unread = """

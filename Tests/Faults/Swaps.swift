@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// kill -9 between the steps of a swap, and what people do to what it leaves.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Swaps {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Swaps {
   static func preloaded(_ moment: String, _ value: String) throws -> [String: String?] {
     ["LD_PRELOAD": try Preloaded.library("Moment"), moment: value]
   }

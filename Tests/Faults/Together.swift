@@ -4,7 +4,7 @@ import Testing
 @testable import BackupRestore
 
 /// Runs that meet.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Together {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Together {
   /// One after the other, by their locks: what is saved and what is live is one state.
   @Test func aBackupDuringARestoreWaitsAndSavesOneState() async throws {
     let broken = try await Broken(["LOCK_WAIT": "600"], megabytes: 1)

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Repositories elsewhere: a server of restic's with TLS, passwords and append-only, and an object store.
-@Suite(.serialized, .image, .timeLimit(.minutes(20))) struct Backends {
+@Suite(.serialized, .image, .timeLimit(.minutes(45))) struct Backends {
   /// A private CA and a certificate for loopback, below `directory`.
   static func certificates(in directory: String) async throws {
     try await Shell.script(

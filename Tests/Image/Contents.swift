@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// What the image is made of.
-@Suite(.serialized, .image, .timeLimit(.minutes(20))) struct Contents {
+@Suite(.serialized, .image, .timeLimit(.minutes(45))) struct Contents {
   @Test func itIsSmall() async throws {
     let size = try await Engine.run(["image", "inspect", "--format", "{{.Size}}", Engine.image]).output.trimming("\n")
     #expect(try #require(Int(size)) <= 150_000_000)

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// The whole job in containers of the image, hardened as the manifests have it.
-@Suite(.serialized, .image, .timeLimit(.minutes(20))) struct Cycle {
+@Suite(.serialized, .image, .timeLimit(.minutes(45))) struct Cycle {
 
   @Test(arguments: [
     [["init"], ["backup"], ["restore"]],

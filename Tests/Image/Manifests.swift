@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// docker/kubernetes: valid, and the same as the code and these tests say.
-@Suite(.image, .timeLimit(.minutes(20))) struct Manifests {
+@Suite(.image, .timeLimit(.minutes(45))) struct Manifests {
   static let directory = Engine.project + "/docker/kubernetes"
 
   /// `quiesce` is a component, and goes with the base.

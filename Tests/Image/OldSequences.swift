@@ -6,7 +6,7 @@ import Testing
 
 /// The command sequences of the predecessor's scripts, typed anew with the image's own restic and PostgreSQL programs, and what they
 /// saved brought back by the image as a drop-in replacement: the same variables, the same names.
-@Suite(.serialized, .image, .timeLimit(.minutes(20))) struct OldSequences {
+@Suite(.serialized, .image, .timeLimit(.minutes(45))) struct OldSequences {
   /// A predecessor's nightly run: unlock, backup, forget, one repository after the other, by a shell without pipefail.
   static let nightly = """
     export RESTIC_PASSWORD_FILE PGPASSWORD=$(cat /var/run/secrets/backup-secrets/postgres-password) PGUSER=postgres

@@ -46,7 +46,7 @@ final class ServerContainer: Sendable {
 }
 
 /// Servers of three majors, each dumped with the client that fits.
-@Suite(.serialized, .image, .timeLimit(.minutes(20))) struct Versions {
+@Suite(.serialized, .image, .timeLimit(.minutes(45))) struct Versions {
   /// What differs between majors: identity, generated columns, partitions, a large object, an extension, row security, ICU.
   static let schema = """
     CREATE ROLE reader;

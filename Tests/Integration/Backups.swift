@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// What `init` and `backup` promise.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Backups {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Backups {
   static func site(_ settings: [String: String] = [:]) async throws -> Site {
     let site = try await Site(cluster: try await Cluster.shared.value, settings: settings)
     try await site.createDatabase("CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")

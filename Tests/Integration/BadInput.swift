@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Each with its exit code, a text that names the variable or the thing and the next step, and nothing changed.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct BadInput {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct BadInput {
   struct Case: Sendable, CustomTestStringConvertible {
     let what: String
     let programs: [String]

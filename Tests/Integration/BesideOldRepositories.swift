@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// The first backups after the predecessor, into the repositories it left.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct BesideOldRepositories {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct BesideOldRepositories {
   @Test func aBackupBesideOldSnapshotsMakesTheSetsAndForgetsNoneOfThem() async throws {
     let site = try await OldRepositories.site(
       ["files", "pg-database", "pg-role"], version: 1,

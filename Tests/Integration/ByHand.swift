@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// The README says how a set is restored with restic and PostgreSQL's programs alone: typed from there, on a new server.
-@Test(.servers, .timeLimit(.minutes(20))) func aSetIsRestoredWithoutThisToolkit() async throws {
+@Test(.servers, .timeLimit(.minutes(45))) func aSetIsRestoredWithoutThisToolkit() async throws {
   let site = try await Site(cluster: try await Cluster.shared.value)
   let role = "owner_of_\(site.database)"
   try await site.createDatabase(

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// `backup --check`.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Checks {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Checks {
   static func site() async throws -> Site {
     let site = try await Site(cluster: try await Cluster.shared.value)
     try await site.createDatabase("CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")

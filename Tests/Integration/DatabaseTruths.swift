@@ -4,7 +4,7 @@ import Testing
 @testable import BackupRestore
 
 /// What pg_dump alone loses, and everything that is easily lost with it.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct DatabaseTruths {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct DatabaseTruths {
   /// Names as hostile as PostgreSQL allows.
   static let name = #"Jira "prod" = it's; --x \ ü"#
 

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// `restore --drill`.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Drills {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Drills {
   static func site() async throws -> Site {
     let site = try await Site(cluster: try await Cluster.shared.value)
     try await site.createDatabase("CREATE TABLE t AS SELECT generate_series(1, 1000) AS id")

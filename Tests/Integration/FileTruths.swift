@@ -6,7 +6,7 @@ import Testing
 
 @testable import BackupRestore
 
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct FileTruths {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct FileTruths {
   /// Everything a tree can hold that is easily lost.
   static let tree = #"""
     mkdir -p empty deep/er/est "with space" $'new\nline' 'many'; echo content > plain; echo x > "with space/-dash"; echo y > $'new\nline/\xff\xfe'

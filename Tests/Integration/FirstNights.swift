@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// A night that starts from nothing is never a good night.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct FirstNights {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct FirstNights {
   /// A first attempt that makes the repositories and then fails must not make a good night of the second.
   @Test func repositoriesThatABackupHadToMakeAreToldEveryNightUntilASetIsAccepted() async throws {
     let site = try await Site(cluster: try await Cluster.shared.value)

@@ -6,7 +6,7 @@ import Testing
 @testable import BackupRestore
 
 /// Who is at work elsewhere is waited for, and named.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Locks {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Locks {
   @Test func aSecondRunWaitsForTheFirstAndLeavesWhenItTakesTooLong() async throws {
     let site = try await Backups.site(["LOCK_WAIT": "2"])
     try await site.script("head -c 50000000 /dev/urandom > big")

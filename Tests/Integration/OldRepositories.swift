@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// Repositories that the predecessor's scripts wrote, in each of its layouts: listed and restored like a set.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct OldRepositories {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct OldRepositories {
   /// A site whose repositories are made by hand, as the predecessor's `init` did.
   static func site(_ repositories: [String], version: Int = 2, settings: [String: String] = [:]) async throws -> Site {
     let site = try await Site(cluster: try await Cluster.shared.value, settings: settings)

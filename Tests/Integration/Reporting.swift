@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// PING_URL, METRICS_PUSHGATEWAY_URL, LOG_FORMAT and the alert rules, on a real Pushgateway and a local HTTP server.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Reporting {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Reporting {
   /// A server that writes each request, its path and body, into a file; it answers `status` after `delay` seconds.
   static func listener(_ site: Site, port: Int, status: Int = 200, delay: Int = 0) async throws -> Daemon {
     let script = """

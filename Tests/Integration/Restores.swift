@@ -7,7 +7,7 @@ import Testing
 @testable import BackupRestore
 
 /// What `restore` promises.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Restores {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Restores {
   /// A site with one saved set: table `t` holds 'saved', file `a` holds "saved".
   static func site(_ settings: [String: String] = [:], cluster: Cluster? = nil) async throws -> Site {
     let server = if let cluster { cluster } else { try await Cluster.shared.value }

@@ -7,7 +7,7 @@ import Testing
 @testable import BackupRestore
 
 /// What a restore leaves behind: the way back, and what the next run makes of an interrupted one.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Rollbacks {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Rollbacks {
   @Test func filesAndDatabaseThatWereReplacedTogetherGoBackTogether() async throws {
     let site = try await Restores.site()
     try await Restores.change(site, to: "live")

@@ -4,7 +4,7 @@ import Testing
 @testable import BackupRestore
 
 /// Two tables have the same evidence only where they have the same rows.
-@Suite(.servers, .timeLimit(.minutes(20))) struct RowHashes {
+@Suite(.servers, .timeLimit(.minutes(45))) struct RowHashes {
   /// The hash of one table, with these columns and rows.
   static func hash(_ columns: String, _ rows: String, before: String = "") async throws -> String? {
     let site = try await Site(cluster: try await Cluster.shared.value)

@@ -4,7 +4,7 @@ import Testing
 @testable import BackupRestore
 
 /// What a database defines is compared object by object.
-@Suite(.servers, .timeLimit(.minutes(20))) struct SchemaTruths {
+@Suite(.servers, .timeLimit(.minutes(45))) struct SchemaTruths {
   static func read(_ site: Site) async throws -> DatabaseEvidence {
     let configuration = try Configuration(site.settings)
     return try await EvidenceReader(

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// COPY_*: the second repository.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct SecondRepository {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct SecondRepository {
   static let password = "the copy's own: pass=word"
 
   static func site(_ settings: [String: String] = [:]) async throws -> Site {

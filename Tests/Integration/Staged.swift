@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// While it is built a database is nobody's, and what the application defined in it runs by no rights but its own.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct Staged {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct Staged {
   /// A site whose database is owned by a role of its own, `app` and the rest of the site's name.
   static func site(_ sql: String = "", _ settings: [String: String] = [:]) async throws -> (site: Site, app: String) {
     let site = try await Site(cluster: try await Cluster.shared.value, files: false, settings: settings)

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// What an application stored as text comes back as what it meant, and is never run.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct StoredWords {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct StoredWords {
   // MARK: Settings
 
   @Test(arguments: [

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// The whole job, as an operator lives it.
-@Test(.servers, .timeLimit(.minutes(20))) func anOperatorLosesEverythingAndGetsItBack() async throws {
+@Test(.servers, .timeLimit(.minutes(45))) func anOperatorLosesEverythingAndGetsItBack() async throws {
   let server = try await Cluster.shared.value
   let site = try await tracker(on: server)
 

@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// The server that is restored into: another one, a busy one, one with fewer roles and rights.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct TargetServers {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct TargetServers {
   @Test func aSetMovesToAnotherNameAndAnEmptyServer() async throws {
     let site = try await Restores.site()
     let other = try await Cluster()

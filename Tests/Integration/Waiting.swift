@@ -5,7 +5,7 @@ import Testing
 @testable import BackupRestore
 
 /// `init --wait` and `init --rotate-password`.
-@Suite(.serialized, .servers, .timeLimit(.minutes(20))) struct WaitingAndRotation {
+@Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct WaitingAndRotation {
   @Test func theWaitingProcessEndsAtOnceWhenIdle() async throws {
     let site = try await Site()
     // unshare makes it process 1 of a namespace of its own, as in a pod; SIGTERM must not be ignored there.
