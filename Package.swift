@@ -2,6 +2,7 @@
 import PackageDescription
 
 let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+let command: [Target.Dependency] = ["BackupRestore", .product(name: "ArgumentParser", package: "swift-argument-parser")]
 
 let package = Package(
   name: "backup-restore",
@@ -23,22 +24,19 @@ let package = Package(
       name: "BackupRestore",
       dependencies: [
         "CLibPQ", "CLinux",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: strict),
-    .executableTarget(name: "init", dependencies: ["BackupRestore"], swiftSettings: strict),
-    .executableTarget(name: "backup", dependencies: ["BackupRestore"], swiftSettings: strict),
-    .executableTarget(name: "restore", dependencies: ["BackupRestore"], swiftSettings: strict),
+    .executableTarget(name: "init", dependencies: command, swiftSettings: strict),
+    .executableTarget(name: "backup", dependencies: command, swiftSettings: strict),
+    .executableTarget(name: "restore", dependencies: command, swiftSettings: strict),
     .target(name: "Support", dependencies: ["BackupRestore"], path: "Tests/Support", swiftSettings: strict),
     .executableTarget(
       name: "demo", dependencies: ["BackupRestore", "Support"], path: "Tests/Demo", swiftSettings: strict),
     .executableTarget(
-      name: "bench",
-      dependencies: ["BackupRestore", "Support", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-      path: "Tests/Bench", swiftSettings: strict),
+      name: "bench", dependencies: command + ["Support"], path: "Tests/Bench", swiftSettings: strict),
     .testTarget(name: "Unit", dependencies: ["BackupRestore", "Support"], path: "Tests/Unit", swiftSettings: strict),
     .testTarget(
       name: "Integration",

@@ -29,7 +29,7 @@ struct BackupCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    try await Program.run(reporting: dryRun || accept != nil ? nil : .backup) { [self] context in
+    await Program.run(reporting: dryRun || accept != nil ? nil : .backup) { [self] context in
       if initialise { try await Initialise(context).runBeforeBackup() }
       let backup = Backup(context)
       if let accept { return try await backup.accept(accept) }

@@ -23,7 +23,7 @@ struct Init: AsyncParsableCommand {
 
   func run() async throws {
     if wait { return await Waiting.run() }
-    try await Program.run { [self] context in
+    await Program.run { [self] context in
       rotatePassword ? try await RotatePassword(context).run() : try await Initialise(context).run()
     }
   }

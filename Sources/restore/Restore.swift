@@ -94,7 +94,7 @@ struct RestoreCommand: AsyncParsableCommand {
   private var time: Date? { at.flatMap { try? Date($0, strategy: .iso8601) } }
 
   func run() async throws {
-    try await Program.run(reporting: drill && !dryRun ? .drill : nil) { [self] context in
+    await Program.run(reporting: drill && !dryRun ? .drill : nil) { [self] context in
       let context = fromCopy ? try context.second() : context
       if resumeApplication { return try await Restore(context).resumeApplication() }
       if list { return try await Restore(context).list() }

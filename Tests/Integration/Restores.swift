@@ -168,11 +168,12 @@ import Testing
     let site = try await Self.site()
     let held = try site.fake(
       "restic",
-      "PATH=${PATH#*:}\ncase \" $* \" in *\" kind=files \"*) until [ -e '\(site.root)/go' ]; do sleep 0.05; done;; esac\nexec restic \"$@\""
+      "PATH=${PATH#*:}\ncase \" $* \" in *\" kind=files \"*) touch '\(site.root)/held'; until [ -e '\(site.root)/go' ]; do sleep 0.05; done;; esac\nexec restic \"$@\""
     )
     try await site.until("[ $(date +%s) -gt \(Int(Date().timeIntervalSince1970) + 2) ]")
     let night = try site.start("backup", with: ["PATH": held])
-    try await night.until(says: "begins")
+    // By now the databases' snapshot is exported.
+    try await site.until("[ -e held ]")
     let before = Date().addingTimeInterval(1)
     try await site.until("[ $(date +%s) -gt \(Int(before.timeIntervalSince1970) + 1) ]")
     try await Self.change(site, to: "damaged")

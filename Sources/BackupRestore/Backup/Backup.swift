@@ -61,7 +61,7 @@ public struct Backup: Sendable {
   private func release(_ ready: Ready) async throws {
     do {
       try await ready.server?.unlock(ready.names)
-      if let directory = ready.commit.directory {
+      if let directory = ready.directory {
         try await DirectoryLock.release(directory.path.string, waits: configuration.waits)
       }
       try await ready.server?.lock(ready.names, for: .repositories)

@@ -8,6 +8,8 @@ extension Backup {
     let clients: Clients
     let server: Server?
     let commit: Commit
+    /// FILES_DIRECTORY, where this run holds its lock.
+    let directory: Directory?
     /// Nil where the application stays up, or is the caller's business.
     let quiesce: Quiesce?
     /// Databases to save.
@@ -30,8 +32,9 @@ extension Backup {
       results.append(connected.map { _ in })
     }
     try await server?.lock(configuration.database!.names)
-    var commit = Commit(directory: try await context.lockFiles(), server: server)
-    let isHeld = (server == nil) == (configuration.database == nil) && (commit.directory == nil) == (configuration.files == nil)
+    let directory = try await context.lockFiles()
+    var commit = Commit(directory: directory, server: server)
+    let isHeld = (server == nil) == (configuration.database == nil) && (directory == nil) == (configuration.files == nil)
     async let listed = settled { try await context.catalog() }
     let quiesce = await settled {
       let quiesce = try context.quiesce()
@@ -56,7 +59,7 @@ extension Backup {
       let listing = try catalog.get()
       return Ready(
         catalog: listing.catalog, sets: listing.sets, clients: clients, server: server, commit: commit,
-        quiesce: try quiesce.get(), names: configuration.database?.names ?? [], isForeign: isForeign)
+        directory: directory, quiesce: try quiesce.get(), names: configuration.database?.names ?? [], isForeign: isForeign)
     } catch {
       // An earlier run that was killed may have left the application down. With all locks held nobody else needs that.
       if isHeld, !dryRun { _ = await commit.resume(try? quiesce.get()) }

@@ -19,7 +19,7 @@ extension Restore {
     let saved = try await backup.saveSet(
       Backup.Ready(
         catalog: ready.catalog, sets: ready.sets, clients: ready.clients, server: server,
-        commit: ready.commit, quiesce: nil,
+        commit: ready.commit, directory: ready.commit.directory, quiesce: nil,
         names: server == nil ? [] : ready.plan.databases.map(\.live).filter { ready.live.contains($0) }), before: "in-place")
     output(saved.text)
     if let unreadable = saved.record.files?.unreadable {
