@@ -108,8 +108,11 @@ import Testing
       let failed = try await site.run("backup", with: try Self.fakeDump(site, body))
       #expect(failed.code == 20, "\(failed.errors)")
       #expect(failed.errors.contains(said), "\(failed.errors)")
-      #expect(try await site.sets().isEmpty)
+      #expect(try await !site.restic("sets", ["snapshots", "--json"]).output.contains("database="))
     }
+    // The files are saved, in sets that nobody takes for whole.
+    let list = try await site.run("restore", ["--list"]).output
+    #expect(list.components(separatedBy: "doubted: no database \(site.database)").count == 5, "\(list)")
     // pg_dump never sees restic's secrets.
     let honest = try Self.fakeDump(site, "env >\(site.root)/seen; exec \(Cluster.binaries)/pg_dump \"$@\"")
     let saved = try await site.run("backup", with: honest)

@@ -172,8 +172,8 @@ import Testing
     )
     try await site.until("[ $(date +%s) -gt \(Int(Date().timeIntervalSince1970) + 2) ]")
     let night = try site.start("backup", with: ["PATH": held])
-    // By now the databases' snapshot is exported.
-    try await site.until("[ -e held ]")
+    // The database has been read by now, and the files have not.
+    try await site.until("[ -e held ] && [ $(ls repository/pg-database/snapshots | wc -l) = 2 ]")
     let before = Date().addingTimeInterval(1)
     try await site.until("[ $(date +%s) -gt \(Int(before.timeIntervalSince1970) + 1) ]")
     try await Self.change(site, to: "damaged")

@@ -21,7 +21,10 @@ public final class Cluster: Sendable {
   ///   - options: postgres' own, as `name=value`.
   ///   - room: a file system of its own, of that size, as mount(8) takes it.
   ///   - extension: one that this server does not have.
-  public init(options: [String] = [], room: String? = nil, without extension: String? = nil) async throws {
+  ///   - primary: what it is a standby of.
+  public init(
+    options: [String] = [], room: String? = nil, without extension: String? = nil, standbyOf primary: Cluster? = nil
+  ) async throws {
     (self.options, missing) = (options, `extension`)
     directory = "/tmp/backup-restore-cluster.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
     port = try Self.freePort()
@@ -30,12 +33,15 @@ public final class Cluster: Sendable {
     let secret = directory + "/password"
     try password.write(toFile: secret, atomically: false, encoding: .utf8)
     if geteuid() == 0 { try await Shell.check("chown", ["-R", "postgres:postgres", directory]) }
-    try await Shell.check(
+    let making =
+      primary == nil
+      ? [
+        "initdb", "-A", "scram-sha-256", "--pwfile", secret, "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8",
+      ] : ["pg_basebackup", "--checkpoint=fast", "--write-recovery-conf"]
+    _ = try await Shell.run(
       Self.unprivileged[0],
-      Self.unprivileged.dropFirst() + [
-        Self.binaries + "/initdb", "-D", directory + "/data", "-A", "scram-sha-256", "--pwfile", secret, "-U", "postgres", "-E",
-        "UTF8", "--locale=C.UTF-8",
-      ])
+      Self.unprivileged.dropFirst() + ["\(Self.binaries)/\(making[0])", "-D", directory + "/data"] + making.dropFirst(),
+      environment: primary?.environment ?? Shell.environment)
     try FileManager.default.removeItem(atPath: secret)
     Self.running.withLock { $0.append(directory) }
     atexit { Cluster.stopAll() }

@@ -43,6 +43,7 @@ import Testing
       settings.environment(["PATH": "/bin"], database: "a=b c") == [
         "PATH": "/bin", "PGHOST": "db", "PGPORT": "5433", "PGUSER": "owner", "PGPASSWORD": "pg-word", "PGDATABASE": "a=b c",
         "PGAPPNAME": "backup-restore", "PGCONNECT_TIMEOUT": "30", "PGSSLMODE": "require",
+        "PGOPTIONS": "-c default_transaction_read_only=off",
       ])
     #expect(try databaseSettings().environment([:], database: "app")["PGPASSWORD"] == nil)
   }
@@ -83,7 +84,7 @@ import Testing
 
   @Test func pgDumpGetsTheseArguments() throws {
     #expect(
-      DatabaseSettings.dumpArguments(snapshot: "00000003-1", waits: try configuration(["LOCK_WAIT": "7"]).waits)
+      DatabaseSettings.dumpArguments(snapshot: "00000003-1", lockWait: .seconds(7))
         == [
           "--dbname=\(DatabaseSettings.keepalives)", "--format=custom", "--compress=0", "--no-password", "--snapshot=00000003-1",
           "--lock-wait-timeout=7000",

@@ -3,7 +3,7 @@ import FoundationEssentials
 /// `backup`: saves a set. Reads as its steps; each is below.
 ///
 /// Every run returns 0, 3 where unreadable files were left out, or 4 where the set is saved and something wants to be looked at. It
-/// throws `Failure` with the exit code and every problem found, and then there is no set.
+/// throws `Failure` with the exit code and every problem found, and then there is no set, or one that lacks the source that failed.
 public struct Backup: Sendable {
   let context: Context
   let now: Date
@@ -23,12 +23,22 @@ public struct Backup: Sendable {
   public func run(dryRun: Bool, checking: Bool = false) async throws -> ExitStatus {
     let ready = try await preflight(dryRun: dryRun)
     if dryRun { return try await explain(ready) }
+    if let entry = ready.catalog.saved(by: Pod.own, host: context.host, now: now) {
+      output(
+        "set \(entry.id) was saved by this pod, whose container has started again: no other is saved"
+          + (entry.mark.isEmpty ? "" : "; it is \(entry.mark)"))
+      return await ready.commit.resume(ready.quiesce) ? .done : .attention
+    }
     let saved: SavedSet
     do { saved = try await saveSet(ready) } catch {
       _ = await ready.commit.resume(ready.quiesce)
       throw error
     }
     output(saved.text)
+    if let failure = saved.failure {
+      _ = await ready.commit.resume(ready.quiesce)
+      throw failure
+    }
     for entry in ready.catalog.of(context.host) where !entry.gone.isEmpty {
       log.warning("set \(entry.id) is damaged: \(entry.lost); somebody or something forgot it, or the storage lost it")
     }
@@ -76,27 +86,43 @@ public struct Backup: Sendable {
     let text: String
     /// The application is scaled back.
     let isResumed: Bool
+    /// What became of the parts that it lacks; nil where it is whole.
+    let failure: Failure?
   }
 
-  /// The parts side by side, then the record. Anything missing: no record.
+  /// The parts side by side, then the record. A source that fails leaves a set that is doubted, and keeps nothing else from being saved.
   func saveSet(_ ready: Ready, before: String? = nil) async throws -> SavedSet {
     let begin = ContinuousClock().now
     let set = try await newID(after: ready.catalog)
     log.info("set \(set) begins")
     try await ready.quiesce?.pause()
-    let dumps = try await prepareDumps(ready)
-    let parts = try await save(ready, dumps, set: set)
-    var doubts = Doubt.reasons(files: parts.files, databases: parts.databases.map(\.part), since: parts.last)
+    let parts = try await save(ready, try await prepareDumps(ready), set: set)
+    // It must bring back all that is replaced.
+    if before != nil, let lost = parts.lost.first { throw lost.failure }
+    var doubts =
+      parts.lost.map(\.doubt)
+      + Doubt.reasons(
+        files: parts.files, databases: parts.databases.map(\.part), since: parts.last,
+        lost: parts.lost.map(\.database))
     // What a restore saves before it replaces anything is no night.
     if before == nil { doubts += nightly(set, ready, since: parts.last) }
     let record = Record(
       id: set, host: context.host, toolkit: Program.version, restic: context.restic, finished: Format.time(Date()),
-      doubts: doubts, files: parts.files, databases: parts.databases.map(\.part), before: before)
+      doubts: doubts, files: parts.files, databases: parts.databases.map(\.part), before: before,
+      pod: parts.lost.isEmpty ? Pod.own : nil)
     try await write(record, roles: parts.roles)
     note(record, parts, ready)
     return SavedSet(
       record: record, text: summary(record, parts, seconds: begin.duration(to: .now)) + (ready.quiesce?.downtime ?? ""),
-      isResumed: parts.isResumed)
+      isResumed: parts.isResumed, failure: parts.lost.isEmpty ? nil : missing(parts.lost, set))
+  }
+
+  private func missing(_ lost: [Lost], _ set: SetID) -> Failure {
+    let names = lost.map { $0.database.map { "database \(printable($0))" } ?? "the files" }.joined(separator: ", ")
+    let last = Problem(
+      "set \(set) is saved without \(names), is doubted, and nothing was forgotten",
+      hint: "mend what is named above, then run backup again")
+    return Failure(.sourceFailed, lost.flatMap(\.failure.problems) + [last])
   }
 
   /// What a night has against it, whatever it saved: it begins after a gap, or in repositories that a backup had to make.

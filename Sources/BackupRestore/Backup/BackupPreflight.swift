@@ -164,8 +164,10 @@ extension Backup {
     return server
   }
 
-  /// A source that cannot be reached is a failed source.
+  /// A source that cannot be reached is a failed source; a pooler is none.
   static func source<T>(_ body: () async throws -> T) async throws -> T {
-    do { return try await body() } catch let failure as Failure { throw Failure(.sourceFailed, failure.problems) }
+    do { return try await body() } catch let failure as Failure where !failure.isPooler {
+      throw Failure(.sourceFailed, failure.problems)
+    }
   }
 }

@@ -12,16 +12,32 @@ extension Backup {
     var isResumed = true
     /// What they are compared with.
     var last: Record?
+    /// Parts whose source failed, while others are saved.
+    var lost: [Lost] = []
+  }
+
+  /// A part that could not be saved tonight.
+  struct Lost: Sendable {
+    /// Nil: the files.
+    let database: String?
+    let failure: Failure
+
+    var doubt: String {
+      (database.map { "no database \(printable($0)): " } ?? "no files: ") + failure.problems.map(\.fact).joined(separator: "; ")
+    }
   }
 
   /// The snapshots are exported first, so that every part shows the same moment as nearly as can be.
-  func prepareDumps(_ ready: Ready) async throws -> [Dump] {
-    guard let settings = configuration.database else { return [] }
-    var dumps: [Dump] = []
+  func prepareDumps(_ ready: Ready) async throws -> (dumps: [Dump], lost: [Lost]) {
+    guard let settings = configuration.database else { return ([], []) }
+    var (dumps, lost): ([Dump], [Lost]) = ([], [])
     for name in ready.names {
-      dumps.append(try await Self.source { try await Dump.prepare(name, settings, configuration.waits, clients: ready.clients) })
+      do {
+        let dump = try await Self.source { try await Dump.prepare(name, settings, configuration.waits, clients: ready.clients) }
+        dumps.append(dump)
+      } catch let failure as Failure { lost.append(Lost(database: name, failure: failure)) }
     }
-    return dumps
+    return (dumps, lost)
   }
 
   /// What the new set is compared with. Where the main repository is new and a second one is not, the last of that: a set of an empty
@@ -48,10 +64,21 @@ extension Backup {
     case files(FilesPart, added: Int, last: Record?)
     case database(DatabasePart, added: Int)
     case last(Record?)
+    case lost(Lost)
+
+    /// A source that fails stops none of the others; everything else does.
+    static func trying(_ database: String?, _ body: () async throws -> Saved) async throws -> Saved {
+      do { return try await body() } catch let failure as Failure where failure.status == .sourceFailed {
+        return .lost(Lost(database: database, failure: failure))
+      }
+    }
   }
 
-  /// Files and databases side by side; the first failure stops the others.
-  func save(_ ready: Ready, _ dumps: [Dump], set: SetID) async throws -> Parts {
+  /// Files and databases side by side.
+  ///
+  /// - Throws: `Failure` 20 where no source could be read; anything else that is wrong with one part ends the others.
+  func save(_ ready: Ready, _ prepared: (dumps: [Dump], lost: [Lost]), set: SetID) async throws -> Parts {
+    let dumps = prepared.dumps
     let isResumed = Locked(true)
     // The exported snapshots keep the dumps at this moment, whatever the application writes from now on.
     let resume: @Sendable () async -> Void = {
@@ -61,25 +88,37 @@ extension Backup {
     if configuration.files == nil { await resume() }
     var parts = try await withThrowingTaskGroup(of: Saved.self) { group in
       if let files = configuration.files {
-        group.addTask { try await save(files, ready, set: set, then: resume) }
+        group.addTask {
+          let saved = try await Saved.trying(nil) { try await save(files, ready, set: set, then: resume) }
+          await resume()
+          return saved
+        }
       } else {
         group.addTask { .last(try await lastRecord(ready)) }
       }
       for dump in dumps {
         group.addTask {
-          let (part, added) = try await dump.save(into: context.databases, settings: configuration.database!, set: set)
-          return .database(part, added: added)
+          try await Saved.trying(dump.name) {
+            let (part, added) = try await dump.save(
+              into: context.databases, settings: configuration.database!, set: set, clients: ready.clients,
+              isPaused: ready.quiesce != nil)
+            return .database(part, added: added)
+          }
         }
       }
-      var parts = Parts()
+      var parts = Parts(lost: prepared.lost)
       for try await saved in group {
         switch saved {
         case .files(let part, let added, let last): (parts.files, parts.filesAdded, parts.last) = (part, added, last)
         case .database(let part, let added): parts.databases.append((part, added))
         case .last(let record): parts.last = record
+        case .lost(let part): parts.lost.append(part)
         }
       }
       return parts
+    }
+    if parts.files == nil, parts.databases.isEmpty {
+      try Failure.merge(parts.lost.map { Result<Void, any Error>.failure($0.failure) })
     }
     parts.isResumed = isResumed.value
     parts.databases.sort { ready.names.firstIndex(of: $0.part.name)! < ready.names.firstIndex(of: $1.part.name)! }

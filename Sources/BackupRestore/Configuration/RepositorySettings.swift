@@ -1,3 +1,5 @@
+import Glibc
+
 /// How restic reaches the repositories.
 struct RepositorySettings: Sendable, Equatable {
   /// The base: `files`, `pg-database` and `sets` lie below it. May contain a password, so it is a secret.
@@ -69,6 +71,17 @@ struct RepositorySettings: Sendable, Equatable {
     guard let scheme = url.firstRange(of: "://"), let at = url[scheme.upperBound...].lastIndex(of: "@") else { return }
     let user = url[scheme.upperBound..<at]
     if let colon = user.firstIndex(of: ":") { _ = Secret(String(user[user.index(after: colon)...])) }
+  }
+
+  /// restic starts a program for these kinds, and says of one that is not there what it says of a repository that does not answer.
+  func transportProblem(path: String) -> Problem? {
+    let programs = ["sftp": ("ssh", "openssh-client"), "rclone": ("rclone", "rclone")]
+    guard let (program, package) = base.reveal().firstIndex(of: ":").flatMap({ programs[String(base.reveal()[..<$0])] }),
+      !path.split(separator: ":").contains(where: { access("\($0)/\(program)", X_OK) == 0 })
+    else { return nil }
+    return Problem(
+      "\(prefix)RESTIC_REPOSITORY is \(shown), which restic reaches through \(program), and that is not installed",
+      hint: "install Debian's package \(package) in the image, or use another kind of repository")
   }
 
   /// The base's directory, where it lies on a mounted file system.

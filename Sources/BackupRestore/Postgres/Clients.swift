@@ -89,6 +89,9 @@ extension DatabaseSettings {
     environment["PGDATABASE"] = database
     environment["PGAPPNAME"] = "backup-restore"
     environment["PGCONNECT_TIMEOUT"] = "30"
+    // A server may say otherwise for all, or for this database: a managed one does where its disk gets full.
+    let writing = "-c default_transaction_read_only=off"
+    environment["PGOPTIONS"] = libpq["PGOPTIONS"].map { $0 + " " + writing } ?? writing
     if let password { environment["PGPASSWORD"] = password.reveal() }
     return environment
   }
@@ -100,11 +103,11 @@ extension DatabaseSettings {
   static let keepalives = "keepalives=1 keepalives_idle=20 keepalives_interval=10 keepalives_count=3"
 
   /// pg_dump's arguments. The database comes from PGDATABASE: `--dbname` would read a name with `=` as a connection string.
-  static func dumpArguments(snapshot: String, waits: Waits) -> [String] {
+  static func dumpArguments(snapshot: String, lockWait: Duration) -> [String] {
     // Uncompressed: restic compresses, and finds again what did not change (1.6 MB instead of 87 MB, measured).
     [
       "--dbname=\(keepalives)", "--format=custom", "--compress=0", "--no-password", "--snapshot=\(snapshot)",
-      "--lock-wait-timeout=\(waits.postgresLock * 1000)",
+      "--lock-wait-timeout=\(lockWait.components.seconds * 1000)",
     ]
   }
 

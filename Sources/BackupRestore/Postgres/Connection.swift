@@ -57,12 +57,17 @@ package actor Connection {
       return (handle, Int(PQserverVersion(pointer)))
     }
     (handle, serverVersion) = opened
+    // Before anything is set: what a pooler is told to set or to lock stays in a session that the application gets next. It has numbers of
+    // its own for the sessions that it shows.
+    if try await value("SELECT pg_catalog.pg_backend_pid()") != String(PQbackendPID(handle.pointer)) {
+      throw ConnectionError(message: "a pooler answers there, whose sessions others use too", isPooler: true)
+    }
     try await execute(
       """
       SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
       SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = ''; SET row_security = off;
       SET standard_conforming_strings = on; SET xmlbinary = 'base64'; SET statement_timeout = 0;
-      SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s'; SET quote_all_identifiers = off;
+      SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s'; SET quote_all_identifiers = off;
       \(Self.restriction)
       """)
     // The server's own end of what the options above are for ours: it keeps the locks of a node that is lost for hours else.

@@ -3,6 +3,8 @@ import CLibPQ
 /// The server could not be reached, refused us, or the connection broke.
 struct ConnectionError: Error, CustomStringConvertible {
   let message: String
+  /// Who answered is no server: its sessions are shared with others.
+  var isPooler = false
   var description: String { message }
 }
 

@@ -4,80 +4,173 @@ struct Dump: Sendable {
   let connection: Connection
   let snapshot: String
   let tables: [EvidenceReader.Table]
+  /// This session holds a lock on each of them.
+  let isLocked: Bool
   let sequences: [String: (SequenceEvidence.Value, cycles: Bool)]
   /// As it was before pg_dump read it.
   let schema: SchemaEvidence
   let properties: DatabaseProperties
   let program: (path: String, major: Int)
+  /// What pg_dump's session is called.
+  let application = "backup-restore pg_dump \(UInt32.random(in: 0...UInt32.max))"
 
   /// Begins the transaction, exports its snapshot and locks the tables against TRUNCATE and DROP.
-  static func prepare(_ name: String, _ settings: DatabaseSettings, _ waits: Waits, clients: Clients) async throws -> Dump {
+  ///
+  /// - Parameter locking: false: leaves the locks to pg_dump.
+  static func prepare(
+    _ name: String, _ settings: DatabaseSettings, _ waits: Waits, clients: Clients, locking: Bool = true
+  ) async throws -> Dump {
     let connection = try await Server.open(settings, name, waits)
     let program = try clients.dump(server: connection.serverMajor)
     let reader = EvidenceReader(connection: connection)
     do {
       let sequences = try await reader.sequences()
-      let (snapshot, tables) = try await export(reader)
+      let exported = try await export(reader, name, waits, locking: locking)
       return Dump(
-        name: name, connection: connection, snapshot: snapshot, tables: tables, sequences: sequences,
-        schema: try await SchemaReader(connection: connection).read(), properties: try await DatabaseProperties(connection),
-        program: (program.program, program.major))
+        name: name, connection: connection, snapshot: exported.snapshot, tables: exported.tables, isLocked: exported.isLocked,
+        sequences: sequences, schema: try await SchemaReader(connection: connection).read(),
+        properties: try await DatabaseProperties(connection), program: (program.program, program.major))
     } catch let error as DatabaseError {
       throw sourceFailure(name, error, waits)
-    } catch let error as EvidenceReader.Replaced {
-      throw Failure(
-        .sourceFailed, "database \(name): another relation takes the place of table \(printable(error.name)) again and again",
-        hint: "end what replaces it, then run it again")
     }
   }
 
-  /// A table that is replaced while its lock is waited for is another one in a newer snapshot.
-  private static func export(
-    _ reader: EvidenceReader, tries: Int = 3
-  ) async throws -> (snapshot: String, tables: [EvidenceReader.Table]) {
-    try await reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    let snapshot = try await reader.connection.value("SELECT pg_catalog.pg_export_snapshot()") ?? ""
-    let tables = try await reader.tables()
-    do {
-      try await reader.lock(tables)
-      return (snapshot, tables)
-    } catch let error as EvidenceReader.Replaced where tries > 1 {
-      log.info("table \(printable(error.name)) was replaced while its lock was waited for: starting over")
-      try await reader.connection.execute("ROLLBACK")
-      return try await export(reader, tries: tries - 1)
+  private struct Exported {
+    let snapshot: String
+    let tables: [EvidenceReader.Table]
+    let isLocked: Bool
+  }
+
+  /// A table that is replaced while its lock is waited for is another one in a newer snapshot; one that somebody has for himself is waited
+  /// for with nothing held.
+  private static func export(_ reader: EvidenceReader, _ name: String, _ waits: Waits, locking: Bool) async throws -> Exported {
+    let deadline = ContinuousClock().now + waits.lock
+    var (replaced, told) = (0, false)
+    while true {
+      try await reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+      let snapshot = try await reader.connection.value("SELECT pg_catalog.pg_export_snapshot()") ?? ""
+      let tables = try await reader.tables()
+      if !locking { return Exported(snapshot: snapshot, tables: tables, isLocked: false) }
+      do {
+        try await reader.lock(tables)
+        return Exported(snapshot: snapshot, tables: tables, isLocked: true)
+      } catch let error as EvidenceReader.Replaced {
+        try await reader.connection.execute("ROLLBACK")
+        replaced += 1
+        if replaced == 3 {
+          throw Failure(
+            .sourceFailed, "database \(name): another relation takes the place of table \(printable(error.name)) again and again",
+            hint: "end what replaces it, then run it again")
+        }
+        log.info("table \(printable(error.name)) was replaced while its lock was waited for: starting over")
+      } catch let error as DatabaseError where error.state == "53200" {
+        // Many tables, and max_locks_per_transaction small: there may be room for pg_dump's locks, and not for the same again.
+        try await reader.connection.execute("ROLLBACK")
+        return try await export(reader, name, waits, locking: false)
+      } catch let error as DatabaseError where error.state == "55P03" {
+        try await reader.connection.execute("ROLLBACK")
+        let blocker = try await reader.blocker() ?? "another session, which is gone by now"
+        if ContinuousClock().now >= deadline { throw blocked(name, by: blocker, waits) }
+        if !told { log.info("database \(name) waits for \(blocker): up to \(waits.lock.components.seconds) s (LOCK_WAIT)") }
+        told = true
+        try await Task.sleep(for: .seconds(1))
+      }
     }
   }
 
-  /// pg_dump into restic beside the evidence, on the same snapshot.
-  func save(into repository: Repository, settings: DatabaseSettings, set: SetID) async throws -> (part: DatabasePart, added: Int)
-  {
+  private static func blocked(_ name: String, by blocker: String, _ waits: Waits) -> Failure {
+    Failure(
+      .sourceFailed, "database \(name): a lock was not to be had from \(blocker)",
+      hint: "end that session, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
+  }
+
+  /// pg_dump into restic beside the evidence, on the same snapshot. Where the application stands behind it, or a standby's recovery ended
+  /// it, again on a newer snapshot.
+  ///
+  /// - Parameter isPaused: the application is down, and what is saved must be of this moment: there is no second one.
+  func save(
+    into repository: Repository, settings: DatabaseSettings, set: SetID, clients: Clients, isPaused: Bool
+  ) async throws -> (part: DatabasePart, added: Int) {
+    let deadline = ContinuousClock().now + repository.waits.lock
+    var (dump, isAgain) = (self, false)
+    while true {
+      do { return try await dump.saveOnce(into: repository, settings: settings, set: set) } catch let failure as Failure
+        where failure.status == .sourceFailed
+      {
+        guard let session = try? await Server.open(settings, name, repository.waits) else { throw failure }
+        let blocker = try await EvidenceReader(connection: session).blocker()
+        let isStandby = try await session.isTrue("SELECT pg_catalog.pg_is_in_recovery()")
+        _ = try? await dump.connection.execute("ROLLBACK")
+        if let blocker {
+          if isPaused || ContinuousClock().now >= deadline { throw Self.blocked(name, by: blocker, repository.waits) }
+          log.info("database \(name): the dump waited for \(blocker): that goes first, and the dump begins anew")
+        } else {
+          if !isStandby || isPaused || isAgain { throw isStandby ? Self.ofStandby(failure) : failure }
+          log.info("database \(name): the dump of a standby is tried once more")
+          isAgain = true
+        }
+        // Where many come one after the other, one always stands between two locks of the same table: then pg_dump's alone must do.
+        let locking = blocker == nil ? dump.isLocked : !dump.isLocked
+        dump = try await Self.prepare(name, settings, repository.waits, clients: clients, locking: locking)
+      }
+    }
+  }
+
+  private static func ofStandby(_ failure: Failure) -> Failure {
+    Failure(
+      .sourceFailed, failure.problems[0].fact,
+      hint: failure.problems[0].hint
+        + "; where recovery ended it, set hot_standby_feedback = on on this standby, or a longer max_standby_streaming_delay, "
+        + "or back up from the primary")
+  }
+
+  private enum Half: Sendable {
+    case saved(Repository.Saved)
+    case evidence(DatabaseEvidence, [RoleUse])
+  }
+
+  /// Whichever fails first ends the other.
+  private func saveOnce(
+    into repository: Repository, settings: DatabaseSettings, set: SetID
+  ) async throws -> (part: DatabasePart, added: Int) {
     let archive = Self.archiveName(name)
     let arguments = DatabaseSettings.stdinCommand(
-      program: program.path, arguments: DatabaseSettings.dumpArguments(snapshot: snapshot, waits: repository.waits),
+      program: program.path,
+      arguments: DatabaseSettings.dumpArguments(snapshot: snapshot, lockWait: EvidenceReader.patience),
       archive: archive, hiding: Array(repository.settings.credentials.keys) + ["RESTIC_PASSWORD", "RESTIC_REPOSITORY"])
-    async let dumping = repository.backup(
-      arguments, tags: ["set=\(set)", "kind=database"], extra: settings.environment([:], database: name),
-      part: "database \(name)")
-    let reader = EvidenceReader(connection: connection)
+    let hasEnded = Locked(false)
     do {
-      let tables = try await reader.evidence(tables)
-      let views = try await reader.materializedViews()
-      let extensions = try await reader.extensions()
-      let objects = try await reader.largeObjects()
-      let roles = try await RoleReader(connection: connection).uses()
-      let saved = try await dumping
+      let (saved, evidence, roles) = try await withThrowingTaskGroup(of: Half.self) { group in
+        group.addTask {
+          defer { hasEnded.change { $0 = true } }
+          return .saved(
+            try await repository.backup(
+              arguments, tags: ["set=\(set)", "kind=database"],
+              extra: settings.environment([:], database: name).merging(["PGAPPNAME": application]) { $1 },
+              part: "database \(name)"))
+        }
+        group.addTask { try await readEvidence(settings, repository.waits, hasEnded: hasEnded) }
+        var (saved, read): (Repository.Saved?, (DatabaseEvidence, [RoleUse])?)
+        for try await half in group {
+          switch half {
+          case .saved(let value): saved = value
+          case .evidence(let evidence, let roles): read = (evidence, roles)
+          }
+        }
+        return (saved!, read!.0, read!.1)
+      }
       if saved.bytes == 0 {
         throw Failure(
           .sourceFailed, "the dump of \(name) is empty", hint: "run pg_dump \(name) by hand and look at what it prints")
       }
       let schema = try await SchemaReader(connection: connection).settled(schema)
       try await connection.execute("COMMIT")
-      let evidence = DatabaseEvidence(
-        tables: tables, sequences: SequenceEvidence.joined(sequences, try await reader.sequences()),
-        materializedViews: views, extensions: extensions, largeObjects: objects, schema: schema)
+      var whole = evidence
+      whole.sequences = SequenceEvidence.joined(sequences, try await EvidenceReader(connection: connection).sequences())
+      whole.schema = schema
       let part = DatabasePart(
         snapshot: saved.snapshot, name: name, archive: "/" + archive, bytes: saved.bytes, pgDump: program.major,
-        properties: properties, roles: roles, evidence: evidence)
+        properties: properties, roles: roles, evidence: whole)
       return (part, saved.added)
     } catch let error as DatabaseError {
       throw Self.sourceFailure(name, error, repository.waits)
@@ -86,6 +179,17 @@ struct Dump: Sendable {
         .sourceFailed, "the connection to database \(name) broke: \(error.message)",
         hint: "look at the server's log, then run it again")
     }
+  }
+
+  /// Without what is read when pg_dump has ended.
+  private func readEvidence(_ settings: DatabaseSettings, _ waits: Waits, hasEnded: Locked<Bool>) async throws -> Half {
+    let reader = EvidenceReader(connection: connection)
+    let tables =
+      isLocked ? try await reader.evidence(tables) : try await evidenceWithoutLocks(settings, waits, hasEnded: hasEnded)
+    let evidence = DatabaseEvidence(
+      tables: tables, sequences: [], materializedViews: try await reader.materializedViews(),
+      extensions: try await reader.extensions(), largeObjects: try await reader.largeObjects())
+    return .evidence(evidence, try await RoleReader(connection: connection).uses())
   }
 
   private static func sourceFailure(_ name: String, _ error: DatabaseError, _ waits: Waits) -> Failure {

@@ -1,13 +1,19 @@
 /// Reads what a database holds. The same code reads the original at backup and the copy at restore.
 struct EvidenceReader: Sendable {
   let connection: Connection
+  /// The database is one that this run has built: nobody else is in it, and what cannot be read there is no copy.
+  var isOurs = false
 
-  /// A table or leaf partition whose rows pg_dump saves.
+  /// A table or leaf partition whose rows pg_dump saves, or a partitioned one, which it only locks.
   struct Table: Sendable {
     let name: String
     let oid: String
-    /// Nil where the server cannot keep us from a view that took the name.
+    /// The file its rows lie in, which TRUNCATE, that ignores snapshots, replaces; as the newest commit has it.
+    let file: String?
+    /// Nil where it has no rows of its own.
     let copy: String?
+    /// Why it is not read.
+    let unread: String?
     let lock: String
   }
 
@@ -32,69 +38,63 @@ struct EvidenceReader: Sendable {
     let isRestricted = try await connection.isRestricted()
     let rows = try await connection.query(
       """
-      SELECT t.name, t.oid, CASE WHEN t.condition IS NULL OR t.condition = '' THEN format('COPY %s %s TO STDOUT', t.name, '(' || t.columns || ')')
+      SELECT t.name, t.oid, CASE WHEN t.relkind = 'p' THEN NULL WHEN t.condition IS NULL OR t.condition = '' THEN format('COPY %s %s TO STDOUT', t.name, '(' || t.columns || ')')
         ELSE format('COPY (SELECT %s FROM ONLY %s %s) TO STDOUT', t.columns, t.name, t.condition) END,
-        t.condition <> '', format('ONLY %s', t.name)
-      FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid, e.condition,
+        t.condition <> '', format('ONLY %s', t.name), pg_catalog.pg_relation_filenode(t.oid), t.is_empty_here
+      FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid, c.relkind, e.condition,
+          c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery() AS is_empty_here,
           (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C") FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN LATERAL (SELECT x.extcondition[array_position(x.extconfig, c.oid)] AS condition
           FROM pg_catalog.pg_extension x WHERE c.oid = ANY (x.extconfig)) e ON true
-        WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND \(Self.ours)
+        WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND \(Self.ours)
           AND (NOT \(Self.member("pg_class", "c.oid")) OR e.condition IS NOT NULL)) t
       ORDER BY 1
       """)
-    return rows.map {
-      Table(name: $0[0]!, oid: $0[1]!, copy: $0[3] == "t" && !isRestricted ? nil : $0[2]!, lock: $0[4]!)
+    return rows.map { row in
+      let elsewhere = row[6] == "t" ? "it is unlogged, and of a standby pg_dump saves no row of it" : nil
+      let unchecked =
+        row[3] == "t" && !isRestricted
+        ? "it is an extension's, and the server has no restrict_nonsystem_relation_kind: update PostgreSQL" : nil
+      return Table(name: row[0]!, oid: row[1]!, file: row[5], copy: row[2], unread: elsewhere ?? unchecked, lock: row[4]!)
     }
   }
-
-  /// ACCESS SHARE on all, as pg_dump takes it: TRUNCATE ignores snapshots and must wait until the rows are counted.
-  ///
-  /// - Throws: `Replaced` where another relation had taken a table's name meanwhile: pg_dump would save that, under this snapshot.
-  func lock(_ tables: [Table]) async throws {
-    for start in stride(from: 0, to: tables.count, by: 500) {
-      let some = tables[start..<min(start + 500, tables.count)]
-      try await connection.execute("LOCK TABLE \(some.map(\.lock).joined(separator: ", ")) IN ACCESS SHARE MODE")
-      // By names as they are now, not as the snapshot has them.
-      let names = "VALUES " + some.map { "(\($0.oid)::oid, \(SQL.literal($0.name)))" }.joined(separator: ", ")
-      let replaced = try await connection.value(
-        "SELECT n.name FROM (\(names)) n (oid, name) WHERE pg_catalog.to_regclass(n.name)::oid IS DISTINCT FROM n.oid LIMIT 1")
-      if let replaced { throw Replaced(name: replaced) }
-    }
-  }
-
-  struct Replaced: Error { let name: String }
 
   func evidence(_ tables: [Table]) async throws -> [TableEvidence] {
     var all: [TableEvidence] = []
-    for table in tables {
-      if let copy = table.copy {
-        let sum = try await connection.copy(copy)
-        all.append(TableEvidence(name: table.name, rows: sum.rows, hash: sum.rows == 0 ? nil : String(sum.sum), hashed: true))
-      } else {
-        log.warning(
-          "table \(printable(table.name)), of an extension, is not read: the server has no restrict_nonsystem_relation_kind\n  hint: update PostgreSQL"
-        )
-        all.append(TableEvidence(name: table.name, rows: 0, hash: nil, hashed: false, unread: true))
-      }
-    }
+    for table in tables { if let evidence = try await evidence(table) { all.append(evidence) } }
     return all
   }
 
-  /// Nil where a value is too large to become text: PostgreSQL's limit is 1 GB a value, or the server's memory.
-  private func hashed(_ sql: String, _ what: String) async throws -> [String?]? {
+  /// In the transaction of the connection, which goes on whatever PostgreSQL says to this table. Nil where it has no rows of its own.
+  func evidence(_ table: Table) async throws -> TableEvidence? {
+    guard let copy = table.copy else { return nil }
+    if let why = table.unread { return unread(table, why) }
+    guard let sum = try await attempt("the evidence of table \(table.name)", { try await connection.copy(copy) }) else {
+      return unread(table, nil)
+    }
+    return TableEvidence(name: table.name, rows: sum.rows, hash: sum.rows == 0 ? nil : String(sum.sum), hashed: true)
+  }
+
+  /// - Parameter why: where it has not been said yet.
+  func unread(_ table: Table, _ why: String?) -> TableEvidence {
+    if let why { log.warning("table \(printable(table.name)) is saved, and its rows are not counted: \(why)") }
+    return TableEvidence(name: table.name, rows: 0, hash: nil, hashed: false, unread: true)
+  }
+
+  /// What PostgreSQL refuses to show us is left out of the evidence, and said: pg_dump asks in another way, and saves it or fails itself.
+  ///
+  /// Not what it keeps from our role, which pg_dump needs just as well, nor what a standby ends, with the whole snapshot.
+  private func attempt<T: Sendable>(_ what: String, _ body: () async throws -> T) async throws -> T? {
     try await connection.execute("SAVEPOINT evidence")
     do {
-      let row = try await connection.query(sql).first
+      let value = try await body()
       try await connection.execute("RELEASE SAVEPOINT evidence")
-      return row
-    } catch let error as DatabaseError
-      where error.state == "54000" || error.state == "53200" || error.message.contains("invalid memory alloc request")
-    {
+      return value
+    } catch let error as DatabaseError where !isOurs && !["42501", "40001"].contains(error.state) {
       try await connection.execute("ROLLBACK TO SAVEPOINT evidence; RELEASE SAVEPOINT evidence")
-      log.warning("\(what) is counted, not hashed: \(error.message)")
+      log.warning("\(printable(what)) cannot be had, and is left out: \(printable(error.message))")
       return nil
     }
   }
@@ -103,7 +103,7 @@ struct EvidenceReader: Sendable {
   /// something else may have taken, would lock each one against ALTER until the transaction's end (measured, 15.20).
   ///
   /// It is silent about one that never gave a value. That is asked by name, as pg_dump asks, where no view can be behind it.
-  func sequences(isOurs: Bool = false) async throws -> [String: (SequenceEvidence.Value, cycles: Bool)] {
+  func sequences() async throws -> [String: (SequenceEvidence.Value, cycles: Bool)] {
     let byName = if isOurs { true } else { try await connection.isRestricted() }
     let rows = try await connection.query(
       """
@@ -111,6 +111,7 @@ struct EvidenceReader: Sendable {
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid
       WHERE c.relpersistence <> 't' AND \(Self.ours) AND NOT \(Self.member("pg_class", "c.oid"))
+        AND NOT (c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery())
       """)
     var all: [String: (SequenceEvidence.Value, cycles: Bool)] = [:]
     for row in rows where row[2] != nil {
@@ -149,7 +150,8 @@ struct EvidenceReader: Sendable {
       SELECT count(*), sum(pg_catalog.hashtextextended(o.oid::text || encode(sha256(o.data), 'hex'), 0)), sum(octet_length(o.data))
       FROM (SELECT oid, lo_get(oid) AS data FROM pg_catalog.pg_largeobject_metadata) o
       """
-    if let row = try await hashed(sql, "the large objects") {
+    // A value may be too large to become text: PostgreSQL's limit is 1 GB, or the server's memory.
+    if let row = try await attempt("the hash of the large objects", { try await connection.query(sql).first ?? [] }) {
       return LargeObjects(count: Int(row[0] ?? "") ?? 0, hash: row[1], hashed: true, bytes: row[2].flatMap { Int($0) } ?? 0)
     }
     let count = try await connection.number("SELECT count(*) FROM pg_catalog.pg_largeobject_metadata")
@@ -158,7 +160,7 @@ struct EvidenceReader: Sendable {
 
   /// Everything at once, in a transaction of its own: how a restored copy is read.
   func read() async throws -> DatabaseEvidence {
-    let sequences = try await sequences(isOurs: true)
+    let sequences = try await sequences()
     try await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     let evidence = DatabaseEvidence(
       tables: try await evidence(try await tables()), sequences: SequenceEvidence.joined(sequences, sequences),

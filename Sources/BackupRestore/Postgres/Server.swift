@@ -18,9 +18,11 @@ struct Server: Sendable {
     do {
       return try await Connection(settings, database: database, waits: waits)
     } catch let error as ConnectionError {
-      throw Failure(
+      var failure = Failure(
         .refused, "database \(database) on \(settings.host):\(settings.port): \(error.message)",
-        hint: hint(error.message, settings.prefix))
+        hint: error.isPooler ? "set \(address(settings.prefix)) to the server itself" : hint(error.message, settings.prefix))
+      failure.isPooler = error.isPooler
+      throw failure
     }
   }
 
@@ -40,9 +42,11 @@ struct Server: Sendable {
     if message.contains("invalid command-line argument") || message.contains("configuration parameter") {
       return "correct PGOPTIONS"
     }
-    let address =
-      prefix.isEmpty ? "POSTGRES_HOST, POSTGRES_SERVICE and POSTGRES_PORT" : "\(prefix)POSTGRES_HOST and \(prefix)POSTGRES_PORT"
-    return "check \(address), and that the server is up"
+    return "check \(address(prefix)), and that the server is up"
+  }
+
+  private static func address(_ prefix: String) -> String {
+    prefix.isEmpty ? "POSTGRES_HOST, POSTGRES_SERVICE and POSTGRES_PORT" : "\(prefix)POSTGRES_HOST and \(prefix)POSTGRES_PORT"
   }
 
   func databases() async throws -> Set<String> {

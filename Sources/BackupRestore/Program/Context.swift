@@ -22,6 +22,8 @@ public struct Context: Sendable {
     apiServer = APIServer(environment, base: base)
     self.numbers = numbers
     restic = try await Self.resticVersion(base)
+    let transports = [settings, configuration.copy].compactMap { $0?.transportProblem(path: base["PATH"] ?? "") }
+    try Failure.collect(.configuration, transports)
   }
 
   private init(_ other: Context, _ settings: RepositorySettings) {

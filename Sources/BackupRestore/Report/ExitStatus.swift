@@ -26,7 +26,7 @@ public enum ExitStatus: Int32, CaseIterable, Sendable {
     case .repositoryMissing: "a repository does not exist"
     case .locked: "locked by another run for longer than LOCK_WAIT"
     case .wrongPassword: "wrong repository password"
-    case .sourceFailed: "a source failed: dump, files or database server; no set was made"
+    case .sourceFailed: "a source failed: dump, files or database server; no set was made, or one without it"
     case .verificationFailed: "verification failed; nothing live was changed, unless --in-place had begun"
     case .refused: "refused before anything was changed"
     case .repositoryFailed: "the repository failed or cannot be reached"

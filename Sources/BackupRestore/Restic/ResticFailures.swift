@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 
 /// How a call ended, and what went wrong, in words and as this toolkit's exit code.
 extension Repository {
@@ -84,6 +85,9 @@ extension Repository {
   /// Nil where it was not what restic reads from that failed.
   private func sourceFailure(_ verb: String, _ result: Result) -> Failure? {
     switch result.ending {
+    case .exited(1) where result.errors.contains { $0.contains("command failed: signal: killed") }:
+      return Failure(
+        .sourceFailed, "pg_dump was killed by signal 9", hint: "nothing was saved; " + Ending.signalled(SIGKILL).hint(""))
     case .exited(1) where result.errors.contains { $0.contains("command failed: ") || $0.contains("failed to start command") }:
       // On a busy machine restic can lose what a command says that ends at once (seen).
       let cause = result.errors.first { $0.contains("error: ") }

@@ -23,6 +23,13 @@ struct DatabasePreflight: Sendable {
         }
       } catch let failure as Failure { problems += failure.problems }
     }
+    if try await session.isTrue("SELECT pg_catalog.pg_is_in_recovery()") {
+      return problems + [
+        Problem(
+          "the server is a standby, which takes no writes",
+          hint: "set POSTGRES_HOST to the primary, or promote this one: SELECT pg_promote()")
+      ]
+    }
     let superuser = try await Self.isSuperuser(session)
     let creates = try await session.isTrue("SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user")
     if !superuser, !creates {

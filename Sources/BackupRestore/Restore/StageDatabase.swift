@@ -26,7 +26,7 @@ extension Restore {
       let (reading, analysing) = (try await server.open(target.staging), try await server.open(target.staging))
       // Statistics are not in the archive; without them the first queries of the application would be slow.
       async let analysed = settled { try await analysing.execute("ANALYZE") }
-      let copy = try await EvidenceReader(connection: reading).read()
+      let copy = try await EvidenceReader(connection: reading, isOurs: true).read()
       if case .failure(let error) = await analysed {
         try Task.checkCancellation()
         log.warning("database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand, or the first queries are slow")

@@ -115,6 +115,14 @@ struct Catalog: Sendable {
   /// The newest set of this host that can be trusted: what tonight's is compared with.
   func lastSound(_ host: String) -> Entry? { of(host).last(where: \.trusted) }
 
+  /// What a container of this pod saved before it started again. Not of long ago: a pod that stays runs night after night.
+  func saved(by pod: String?, host: String, now: Date) -> Entry? {
+    guard let pod else { return nil }
+    return of(host).last { entry in
+      entry.record?.tag("pod") == pod && entry.id.date.map { (0..<12 * 3600).contains(now.timeIntervalSince($0)) } == true
+    }
+  }
+
   // MARK: Choosing
 
   enum Choice: Equatable, Sendable {

@@ -2,20 +2,22 @@ import FoundationEssentials
 
 /// Why a new set is not to be trusted yet: it lacks what the last good one had, shrank below half, or begins from nothing.
 enum Doubt {
-  /// - Parameter last: the newest undoubted record; nil where there is none.
-  static func reasons(files: FilesPart?, databases: [DatabasePart], since last: Record?) -> [String] {
+  /// - Parameters:
+  ///   - last: the newest undoubted record; nil where there is none.
+  ///   - lost: databases, or nil for the files, of which something else is said already.
+  static func reasons(files: FilesPart?, databases: [DatabasePart], since last: Record?, lost: [String?] = []) -> [String] {
     var reasons: [String] = []
     if let before = last?.files {
       if let files {
         reasons += shrunk(files.evidence, before.evidence, last!.id)
-      } else {
+      } else if !lost.contains(nil) {
         reasons.append("no files (set \(last!.id) had them)")
       }
     }
     for before in last?.databases ?? [] {
       if let database = databases.first(where: { $0.name == before.name }) {
         reasons += shrunk(database, before, last!.id)
-      } else {
+      } else if !lost.contains(before.name) {
         reasons.append("no database \(printable(before.name)) (set \(last!.id) had it)")
       }
     }
@@ -49,7 +51,12 @@ enum Doubt {
   private static func shrunk(_ now: DatabasePart, _ then: DatabasePart, _ id: SetID) -> [String] {
     let name = printable(now.name)
     let objects = (now.evidence?.largeObjects, then.evidence?.largeObjects)
-    let counted = shrunk(now.evidence?.rows ?? 0, then.evidence?.rows ?? 0, id) {
+    // Of a table that was not counted in one of them nothing is known.
+    let unread = Set([now, then].flatMap { $0.evidence?.tables ?? [] }.filter { $0.unread == true }.map(\.name))
+    let rows = { (part: DatabasePart) in
+      (part.evidence?.tables ?? []).filter { !unread.contains($0.name) }.reduce(0) { $0 + $1.rows }
+    }
+    let counted = shrunk(rows(now), rows(then), id) {
       Format.count($0, "row", "rows") + " in database \(name)"
     }
     let attached = shrunk(objects.0?.count ?? 0, objects.1?.count ?? 0, id) {

@@ -17,6 +17,8 @@ struct Record: Codable, Equatable, Sendable {
   private(set) var databases: [DatabasePart]
   /// What it was saved before, when not by the nightly backup: `in-place`. Never chosen unless named.
   var before: String?
+  /// Whose container saved it, and would start again where it did not end with 0.
+  var pod: String?
 
   var rows: Int { databases.reduce(0) { $0 + ($1.evidence?.rows ?? 0) } }
   var tables: Int { databases.reduce(0) { $0 + ($1.evidence?.tables.count ?? 0) } }
@@ -38,6 +40,7 @@ struct Record: Codable, Equatable, Sendable {
     // restic separates tags by commas.
     if !doubts.isEmpty { tags.append("doubted=" + doubts.joined(separator: "; ").replacing(",", with: "")) }
     if let before { tags.append("before=\(before)") }
+    if let pod { tags.append("pod=\(pod)") }
     return tags
   }
 }
@@ -135,7 +138,7 @@ struct RoleUse: Codable, Equatable, Sendable {
 /// What a database held at the dump's snapshot, as far as pg_dump saves it.
 struct DatabaseEvidence: Codable, Equatable, Sendable {
   let tables: [TableEvidence]
-  let sequences: [SequenceEvidence]
+  var sequences: [SequenceEvidence]
   let materializedViews: [MaterializedView]
   let extensions: [String]
   let largeObjects: LargeObjects
