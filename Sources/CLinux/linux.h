@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <linux/stat.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /// openat(2) for reading; never through a link, and without waiting for a FIFO's writer. A descriptor, or -1 with errno.
@@ -36,18 +38,38 @@ static inline int linux_rename_noreplace(int a, const char *from, int b, const c
   return (int)syscall(SYS_renameat2, a, from, b, to, 1 /* RENAME_NOREPLACE */);
 }
 
-/// statx(2): 1 where `name` in the directory is a mount point, else 0; also where the kernel (before 5.8) cannot tell. An empty name
-/// means the directory itself.
-static inline int linux_is_mount_point(int directory, const char *name) {
+/// statx(2): the STATX_ATTR_ bits of `name` in the directory, 0 where it is not there. An empty name means the directory itself.
+static inline unsigned long long linux_attributes(int directory, const char *name) {
   struct statx status;
   long failed =
       syscall(SYS_statx, directory, name, 0x100 /* AT_SYMLINK_NOFOLLOW */ | 0x1000 /* AT_EMPTY_PATH */, 0, &status);
-  return failed == 0 && (status.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+  return failed == 0 ? status.stx_attributes : 0;
+}
+
+/// 1 where `name` in the directory is a mount point, else 0; also where the kernel (before 5.8) cannot tell. An empty name means the
+/// directory itself.
+static inline int linux_is_mount_point(int directory, const char *name) {
+  return (linux_attributes(directory, name) & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+/// 1 where neither a rename nor a removal moves `name` (chattr +i or +a), and, of a directory, nothing in it; else 0, also on file systems
+/// that do not tell.
+static inline int linux_is_pinned(int directory, const char *name) {
+  return (linux_attributes(directory, name) & (STATX_ATTR_IMMUTABLE | STATX_ATTR_APPEND)) != 0;
 }
 
 /// fremovexattr(2) of the default ACL, which what is made in the directory would inherit. 0, or -1 with errno.
 static inline int linux_remove_default_acl(int directory) {
   return (int)syscall(SYS_fremovexattr, directory, "system.posix_acl_default");
+}
+
+/// llistxattr(2), lgetxattr(2) and lsetxattr(2): of a symbolic link itself. A length or 0, or -1 with errno.
+static inline ssize_t linux_list_attributes(const char *path, char *names, size_t size) { return llistxattr(path, names, size); }
+static inline ssize_t linux_get_attribute(const char *path, const char *name, void *value, size_t size) {
+  return lgetxattr(path, name, value, size);
+}
+static inline int linux_set_attribute(const char *path, const char *name, const void *value, size_t size) {
+  return lsetxattr(path, name, value, size, 0);
 }
 
 /// syncfs(2): everything written to the file system that holds `fd` is on disk. 0, or -1 with errno.

@@ -73,6 +73,29 @@ import Testing
     }
   }
 
+  /// Where the file system goes on refusing: after any number of entries, and between the two renames of one.
+  @Test(arguments: [true, false]) func whatWasExchangedOfItIsTakenBack(_ exchanges: Bool) throws {
+    let old = Self.old.merging(["lost%2Bfound/kept": "kept"]) { $1 }
+    for done in 0...Self.old.count + Self.new.count {
+      let (volume, entries) = try volume(exchanges)
+      if done > entries.count { break }
+      try volume.exchange.apply(Array(entries.prefix(done)))
+      for _ in 1...2 {
+        try volume.exchange.undo(entries)
+        #expect(try volume.live() == old && volume.aside() == Self.new && volume.leftovers() == [], "after \(done) entries")
+      }
+    }
+    for renames in 1...2 {
+      let (volume, entries) = try volume(exchanges)
+      let index = try #require(entries.firstIndex { $0.path == "same" })
+      try volume.exchange.apply(Array(entries.prefix(index)))
+      try Volume.rename(volume.directory.appending("same"), volume.exchange.work.path.appending("held.\(index)"))
+      if renames == 2 { try Volume.rename(volume.exchange.tree.appending("same"), volume.directory.appending("same")) }
+      try volume.exchange.undo(entries)
+      #expect(try volume.live() == old && volume.aside() == Self.new && volume.leftovers() == [], "\(renames) renames")
+    }
+  }
+
   @Test(arguments: [true, false]) func rollingBackBringsTheOldStateBackAndKeepsTheNew(_ exchanges: Bool) throws {
     let (volume, entries) = try volume(exchanges)
     try volume.exchange.apply(entries)

@@ -45,7 +45,7 @@ import Testing
       let node = Node(line: String(decoding: bytes, as: UTF8.self))
       #expect(node == nil || node?.struct_type == "node")
       #expect((node?.permissions ?? 0) <= 0o7777)
-      if let time = node?.mtime { _ = FilesVerification.nanoseconds(time) }
+      if let time = node?.mtime { _ = Node.nanoseconds(time) }
     }
   }
 

@@ -50,14 +50,14 @@ import Testing
     ("2024-06-01T12:00:00.000000001-08:00", 1_717_272_000, 1), ("1969-12-31T23:59:59.25Z", -1, 250_000_000),
     ("1901-01-01T00:00:00Z", -2_177_452_800, 0),
   ]) func aTimeIsReadToTheNanosecond(text: String, seconds: Int, nanoseconds: Int) throws {
-    let time = try #require(FilesVerification.nanoseconds(text))
+    let time = try #require(Node.nanoseconds(text))
     #expect(time == (seconds, nanoseconds))
   }
 
   @Test(arguments: [
     "", "Z", "2024-06-01", "2024-06-01T12:00:00", "2024-06-01T12:00:00.5", "yesterday and before Z", "+++++++++++++++++++++",
   ])
-  func aTextThatIsNoTimeIsNone(_ text: String) { #expect(FilesVerification.nanoseconds(text) == nil) }
+  func aTextThatIsNoTimeIsNone(_ text: String) { #expect(Node.nanoseconds(text) == nil) }
 
   @Test func theHelpNamesEveryVariableAndEveryStatus() {
     for variable in Variable.table { #expect(Program.help.contains("  \(variable.name) ")) }

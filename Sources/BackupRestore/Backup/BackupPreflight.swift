@@ -16,6 +16,8 @@ extension Backup {
     let names: [String]
     /// What lies in the place of the toolkit's own directory is not: the set is saved, and somebody has to look.
     var isForeign = false
+    /// An `--in-place` that never ended: what is live is not whole.
+    var replacing: Journal?
 
     /// Whether every part belongs to a record.
     func isWhole(_ host: String) -> Bool { catalog.of(host).allSatisfy { $0.record != nil } }
@@ -59,7 +61,8 @@ extension Backup {
       let listing = try catalog.get()
       return Ready(
         catalog: listing.catalog, sets: listing.sets, clients: clients, server: server, commit: commit,
-        directory: directory, quiesce: try quiesce.get(), names: configuration.database?.names ?? [], isForeign: isForeign)
+        directory: directory, quiesce: try quiesce.get(), names: configuration.database?.names ?? [], isForeign: isForeign,
+        replacing: isForeign ? nil : try commit.replacing())
     } catch {
       // An earlier run that was killed may have left the application down. With all locks held nobody else needs that.
       if isHeld, !dryRun { _ = await commit.resume(try? quiesce.get()) }
@@ -72,7 +75,9 @@ extension Backup {
   /// - Returns: whether something there is not the toolkit's.
   private func finishInterrupted(_ commit: Commit, dryRun: Bool) async throws -> Bool {
     do {
-      if dryRun { _ = try commit.unfinished() } else { try await commit.finishInterrupted(undoing: false) }
+      for commit in [commit] + (try mounted(commit)) {
+        if dryRun { _ = try commit.unfinished() } else { try await commit.finishInterrupted(undoing: false) }
+      }
       return false
     } catch let failure as Failure where failure.isForeign {
       for problem in failure.problems {
@@ -81,6 +86,22 @@ extension Backup {
         )
       }
       return true
+    }
+  }
+
+  /// The same on the other volumes below: a restore of one of them keeps its journal there.
+  private func mounted(_ commit: Commit) throws -> [Commit] {
+    guard let directory = commit.directory, let files = configuration.files else { return [] }
+    let mounts = try Mount.below(directory, steps: files.paths).filter { mount in
+      files.paths.isEmpty || files.paths.contains { mount.holds($0) || mount.lies(in: $0) }
+    }
+    if !mounts.isEmpty {
+      log.info(
+        "\(mounts.map { printable($0.path) }.joined(separator: ", ")): mount points in \(printable(files.directory)), each restored by a run of its own: FILES_PATHS=\(Format.shell(mounts[0].path)) restore --only files"
+      )
+    }
+    return try mounts.compactMap { mount in
+      try directory.directory(at: FilePath(mount.path)).map { Commit(directory: $0, server: commit.server) }
     }
   }
 

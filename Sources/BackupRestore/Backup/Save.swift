@@ -138,12 +138,14 @@ extension Backup {
   ) async throws -> Saved {
     let root = try FilePath(files.directory).status()
     let empty = try Tree.entries(FilePath(files.directory)).allSatisfy { Tree.reserved.contains($0.string) }
+    let mounts = try ready.directory.map { try Mount.below($0, steps: files.paths) } ?? []
     let saved = try await context.files.backup(
-      Self.filesArguments(files, empty: empty), tags: ["set=\(set)", "kind=files"], directory: files.directory, part: "files",
+      Self.filesArguments(files, mounts: mounts, empty: empty), tags: ["set=\(set)", "kind=files"], directory: files.directory,
+      part: "files",
       tolerateUnreadable: files.allowUnreadable)
     await resume()
     async let last = lastRecord(ready)
-    let evidence = empty ? FilesEvidence() : try await context.files.evidence(of: saved.snapshot)
+    let evidence = empty ? FilesEvidence() : try await context.files.evidence(of: saved.snapshot, live: ready.directory)
     let part = FilesPart(
       snapshot: saved.snapshot, directory: files.directory, paths: files.paths, root: root.attributes, evidence: evidence,
       unreadable: saved.complete ? nil : .init(saved.unreadable))
@@ -152,8 +154,10 @@ extension Backup {
 
   /// Relative to FILES_DIRECTORY, which is restic's working directory, so that the set can be restored anywhere.
   /// Of an empty directory restic saves `.` never ("snapshot is empty", exit code 1, measured), but its absolute path.
-  static func filesArguments(_ files: FilesSettings, empty: Bool = false) -> [String] {
-    let own = Tree.reserved.sorted().flatMap { ["--exclude", ResticPattern.escaped(files.directory + "/" + $0)] }
+  static func filesArguments(_ files: FilesSettings, mounts: [Mount] = [], empty: Bool = false) -> [String] {
+    let own = ([files.directory] + mounts.map { files.directory + "/" + $0.path }).flatMap { volume in
+      Tree.reserved.sorted().flatMap { ["--exclude", ResticPattern.escaped(volume + "/" + $0)] }
+    }
     return own + ["--"] + (empty ? [files.directory] : files.paths.isEmpty ? ["."] : files.paths)
   }
 }

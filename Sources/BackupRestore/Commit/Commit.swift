@@ -51,23 +51,33 @@ struct Commit: Sendable {
       if let server, !journal.renames.isEmpty { journal.databases = try await server.identities(of: journal.renames.map(\.from)) }
       try exchange.map { try journal.write(in: $0.work) }
       let answering = journal.renames.isEmpty ? server : try await rename(journal, exchange, opening)
-      if let exchange { try whole(journal, exchange, now: true) }
+      if let exchange {
+        do { try finish(journal, exchange) } catch { throw await takenBack(journal, exchange, answering, error) }
+      }
       return Commit(directory: directory, server: answering)
     }.value
   }
 
-  /// - Parameter now: in the run that swaps, which is in the right pod.
   /// - Throws: `Failure` where the files cannot be exchanged now.
-  func whole(_ journal: Journal, _ exchange: Exchange, now: Bool = false) throws {
+  func whole(_ journal: Journal, _ exchange: Exchange) throws {
     do { try finish(journal, exchange) } catch let error as FileError {
-      let isElsewhere = !now && [EROFS, EACCES, EPERM].contains(error.number)
-      throw Failure(
-        isElsewhere ? .refused : .unexpected,
-        "restore \(journal.id) is committed, but its files are not all in place yet: \(error)",
-        hint: isElsewhere
-          ? "run backup or restore in the backup-restore pod, which mounts the volume writable: either finishes it first"
-          : "mend what the error names, then run backup: that finishes it first, as the next restore does")
+      throw unfinished(journal, error, isElsewhere: [EROFS, EACCES, EPERM].contains(error.number))
     }
+  }
+
+  /// - Parameter isElsewhere: another pod may do better than this one.
+  func unfinished(_ journal: Journal, _ error: FileError, isElsewhere: Bool) -> Failure {
+    Failure(
+      isElsewhere ? .refused : .unexpected,
+      "restore \(journal.id) is committed, but its files are not all in place yet: \(error)",
+      hint: isElsewhere
+        ? "run backup or restore in the backup-restore pod, which mounts the volume writable: either finishes it first\(Self.pinned(error))"
+        : "mend what the error names\(Self.pinned(error)), then run backup: that finishes it first, as the next restore does")
+  }
+
+  /// What root itself may not, chattr(1) has forbidden, most likely.
+  static func pinned(_ error: FileError) -> String {
+    error.number == EPERM ? " (lsattr shows what is immutable or append-only; chattr -i -a ends that)" : ""
   }
 
   /// - Returns: the server, through another session where that one broke.
@@ -96,7 +106,7 @@ struct Commit: Sendable {
   }
 
   /// A database that is kept says what belongs to it, and one that comes back says it no more.
-  private func comments(_ journal: Journal, _ server: Server, withFiles: Bool) async throws -> [String] {
+  func comments(_ journal: Journal, _ server: Server, withFiles: Bool) async throws -> [String] {
     let kept = journal.renames.filter { DatabaseName.isPrevious($0.to) }
     let mark = KeptMark(files: withFiles ? directory?.path.string : nil, databases: kept.map(\.from), safety: journal.safety)
     var statements: [String] = []

@@ -64,6 +64,22 @@ struct Exchange: Sendable {
     try directory.syncFileSystem()
   }
 
+  /// Brings back what was, whatever of `entries` was carried out.
+  func undo(_ entries: [Journal.Entry]) throws {
+    guard let tree = try work.directory(Self.treeName) else { return }
+    for (index, entry) in entries.enumerated() {
+      guard let path = entry.name, let name = path.lastComponent else { continue }
+      // Between the two renames of an exchange what goes is in neither place.
+      if try work.existing(Self.held(index)) != nil {
+        let isMissing = try directory.existing(at: path) == nil
+        let place = isMissing ? try parent(of: path, in: directory, like: tree) : try parent(of: path, in: tree, like: directory)
+        try work.rename(Self.held(index), to: place, name)
+      }
+      try apply(Journal.Entry(path: entry.path, staged: entry.live, live: entry.staged), path, tree, held: Self.held(index))
+    }
+    try directory.syncFileSystem()
+  }
+
   private func apply(_ entry: Journal.Entry, _ path: FilePath, _ tree: Directory, held: Directory.Name) throws {
     let name = path.lastComponent!
     let present = try directory.existing(at: path).map(Journal.Identity.init)

@@ -36,11 +36,8 @@ extension Commit {
       }
       return nil
     }
-    if journal.phase == .replacing {
-      if !undoing { throw incomplete(journal) }
-      return nil
-    }
-    if journal.phase == .discarding { return nil }
+    // Only another restore makes that whole; a backup saves what is there, and doubts it.
+    if [.replacing, .discarding].contains(journal.phase) { return nil }
     if journal.phase == .done {
       // A rollback took its tree, or a discard was interrupted: nothing is kept here any more.
       if undoing, try !exchange.hasTree { try remove(id) }
@@ -94,11 +91,13 @@ extension Commit {
 
   /// An `--in-place` that never ended: the live files are neither the old ones nor the new ones.
   func incomplete(_ journal: Journal) -> Failure {
-    let before = journal.safety.map { "; what was live before is set \($0)" } ?? ""
+    let before =
+      journal.safety.map { "; what was live before is set \($0), and restore --only files --in-place \($0) brings that back" }
+      ?? ""
     return Failure(
       .refused,
       "\(directory.map { printable($0.path.string) } ?? "") is incomplete: restore --in-place of \(printable(journal.source ?? "")) was interrupted",
-      hint: "restore --in-place \(printable(journal.source ?? "")) finishes it\(before)")
+      hint: "restore --in-place \(printable(journal.source ?? "")) finishes it, once what stopped it is mended\(before)")
   }
 
   func journal(_ id: SetID) throws -> Journal? { try exchange(id).flatMap { try Journal.read(in: $0.work, of: id) } }

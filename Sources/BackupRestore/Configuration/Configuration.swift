@@ -3,7 +3,7 @@ package struct Configuration: Sendable {
   let repository: RepositorySettings
   let copy: RepositorySettings?
   /// Files and database are each optional; one of them is there.
-  let files: FilesSettings?
+  private(set) var files: FilesSettings?
   package let database: DatabaseSettings?
   /// Another server for drills, with the same names of databases.
   let drill: DatabaseSettings?
@@ -49,6 +49,13 @@ package struct Configuration: Sendable {
     try Failure.collect(.configuration, environment.problems)
     guard let repository else { throw Failure(.configuration, "no repository", hint: "set RESTIC_REPOSITORY") }
     self.repository = repository
+  }
+
+  /// For what works on one volume alone.
+  func onMount() throws -> Configuration {
+    var configuration = self
+    configuration.files = try files?.onMount()
+    return configuration
   }
 
   /// Whatever lies there is saved and replaced with the rest, and the application may put a link in its place.

@@ -5,11 +5,15 @@ struct FilesSettings: Sendable, Equatable {
   static let standardDirectory = "/var/jira"
 
   /// Without symbolic links, as restic, mounts and locks have it.
-  let directory: String
+  private(set) var directory: String
   /// As FILES_DIRECTORY names it: old-style snapshots may hold it so.
   let named: String
   /// Entries below the directory, relative and normalised; empty means all.
-  let paths: [String]
+  private(set) var paths: [String]
+  /// How `directory` lies in FILES_DIRECTORY, where it is another volume mounted there; nil: it is FILES_DIRECTORY.
+  private(set) var mounted: String?
+  /// FILES_DIRECTORY itself, which whoever works below it locks, too.
+  private(set) var outer: String?
   /// Given to restored files instead of the saved owner.
   let owner: Owner?
   let allowUnreadable: Bool
@@ -37,6 +41,22 @@ struct FilesSettings: Sendable, Equatable {
     if self.directory == "/", directory != "/" {
       environment.report("FILES_DIRECTORY is \"\(directory)\", which leads to /", hint: "set another directory than / itself")
     }
+  }
+
+  /// Where all of FILES_PATHS lie on one volume that is mounted below FILES_DIRECTORY: as if that were the directory, so that what is
+  /// staged lies beside what it replaces.
+  func onMount() throws -> FilesSettings {
+    guard !paths.isEmpty, let open = try? Directory(FilePath(directory)) else { return self }
+    let mounts = try Mount.below(open, steps: paths)
+    // The innermost first.
+    guard let mount = mounts.reversed().first(where: { mount in paths.allSatisfy(mount.holds) }) else { return self }
+    var settings = self
+    (settings.outer, settings.mounted, settings.directory) = (directory, mount.path, directory + "/" + mount.path)
+    settings.paths = paths.compactMap { path in
+      var rest = FilePath(path)
+      return rest.removePrefix(FilePath(mount.path)) && !rest.isEmpty ? rest.string : nil
+    }
+    return settings
   }
 
   private static func paths(_ environment: inout Environment) -> [String] {

@@ -61,6 +61,10 @@ final class Directory: Sendable {
     try path.components.dropLast().reduce(Optional(self)) { try $0?.directory($1) }
   }
 
+  func directory(at path: FilePath) throws -> Directory? {
+    try path.lastComponent.flatMap { name in try parent(of: path)?.directory(name) }
+  }
+
   /// Nil where nothing is there, or no directory.
   func directory(_ name: Name) throws -> Directory? {
     do { return try open(name) } catch let error as FileError where [ENOENT, ENOTDIR, ELOOP].contains(error.number) { return nil }
@@ -103,6 +107,25 @@ final class Directory: Sendable {
     }
   }
 
+  /// Whether neither a rename nor a removal moves what has that name (chattr +i or +a), and, where it is a directory, nothing in it; nil
+  /// asks for the directory itself.
+  func isPinned(_ name: Name? = nil) -> Bool {
+    (name.map { $0.withPlatformString { linux_is_pinned(number, $0) } } ?? linux_is_pinned(number, "")) == 1
+  }
+
+  func isMountPoint(_ name: Name) -> Bool { name.withPlatformString { linux_is_mount_point(number, $0) } == 1 }
+
+  /// Calls `body` for what lies below, directories before what they hold, as deep as directories can be held open. Never through a link,
+  /// nor into what is mounted.
+  func walk(depth: Int = deepest, _ body: (Directory, Name, FileStatus) throws -> Void) throws {
+    if depth == 0 { return }
+    for name in try entries() {
+      guard let status = try existing(name) else { continue }
+      try body(self, name, status)
+      if status.isDirectory, !isMountPoint(name) { try directory(name)?.walk(depth: depth - 1, body) }
+    }
+  }
+
   // MARK: Changing
 
   /// A directory that only its owner may enter.
@@ -114,6 +137,16 @@ final class Directory: Sendable {
     if errno == EEXIST { return false }
     throw error("mkdir", name)
   }
+
+  /// An empty file that was not there.
+  func makeFile(_ name: Name) throws {
+    let opened = name.withPlatformString { linux_create(number, $0) }
+    if opened < 0 { throw error("open", name) }
+    try FileDescriptor(rawValue: opened).close()
+  }
+
+  /// A symbolic link that was not there.
+  func link(_ name: Name, to target: String) throws { try check("symlink", name) { symlinkat(target, number, $0) } }
 
   /// Writes a small file so that it is there whole or not at all, also after a crash.
   func write(_ bytes: [UInt8], to name: Name) throws {
@@ -172,7 +205,7 @@ final class Directory: Sendable {
 
 extension Directory {
   /// How many directories are held open at once: a process may have 1024 descriptors, and a tree can be deeper.
-  private static let deepest = 100
+  fileprivate static let deepest = 100
 
   /// Removes a tree of any depth; nothing there is fine. What is mounted in it is not entered: its content is not the tree's.
   func remove(_ name: Name) throws {

@@ -21,7 +21,10 @@ struct FileStatus: Equatable, Sendable {
   let user: UInt32
   let group: UInt32
   let size: Int
+  /// What its removal makes free, as far as it is the last name of it.
+  let allocated: Int
   let modified: timespec
+  let changed: timespec
 
   init(_ path: String) throws { self = try FilePath(path).status() }
 
@@ -33,7 +36,9 @@ struct FileStatus: Equatable, Sendable {
     user = status.st_uid
     group = status.st_gid
     size = Int(status.st_size)
+    allocated = Int(status.st_blocks) * 512 / max(1, Int(status.st_nlink))
     modified = status.st_mtim
+    changed = status.st_ctim
   }
 
   var isDirectory: Bool { kind == S_IFDIR }
@@ -96,4 +101,7 @@ struct FileAttributes: Codable, Equatable, Sendable {
   let user: UInt32
   let group: UInt32
   let mode: UInt32
+
+  /// To the same user and group.
+  func belongs(like other: Self) -> Bool { (user, group) == (other.user, other.group) }
 }

@@ -83,6 +83,14 @@ enum Tree {
   }
 }
 
+extension Directory {
+  /// What a restore of `paths` replaces; empty: every entry that is not reserved.
+  func selected(_ paths: [String]) throws -> [FilePath] {
+    if !paths.isEmpty { return paths.map { FilePath($0) } }
+    return try entries().filter { !Tree.reserved.contains($0.string) }.map { FilePath(root: nil, [$0]) }
+  }
+}
+
 extension FilePath {
   /// Its bytes, percent-encoded, `/` kept.
   var encoded: String {
@@ -99,6 +107,11 @@ extension FilePath {
   /// chown(2) first: it clears setuid and setgid, which chmod(2) then sets.
   func set(_ attributes: FileAttributes) throws {
     try own(attributes)
+    try allow(attributes)
+  }
+
+  /// chmod(2).
+  func allow(_ attributes: FileAttributes) throws {
     if withPlatformString({ chmod($0, mode_t(attributes.mode)) }) != 0 { throw FileError("chmod", string) }
   }
 

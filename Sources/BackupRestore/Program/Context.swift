@@ -26,14 +26,17 @@ public struct Context: Sendable {
     try Failure.collect(.configuration, transports)
   }
 
-  private init(_ other: Context, _ settings: RepositorySettings) {
-    (configuration, base, restic) = (other.configuration, other.base, other.restic)
+  private init(_ other: Context, _ settings: RepositorySettings, _ configuration: Configuration? = nil) {
+    (self.configuration, base, restic) = (configuration ?? other.configuration, other.base, other.restic)
     (apiServer, numbers) = (other.apiServer, other.numbers)
     self.settings = settings
   }
 
   /// The same with the second repositories in place of the main ones; nil where none are configured.
   var copy: Context? { configuration.copy.map { Context(self, $0) } }
+
+  /// The same, where FILES_PATHS names what lies on another volume below FILES_DIRECTORY.
+  func onMount() throws -> Context { Context(self, settings, try configuration.onMount()) }
 
   /// This one, and the one with the second repositories where they are configured.
   var withCopy: [Context] { [self] + (copy.map { [$0] } ?? []) }
@@ -148,6 +151,7 @@ public struct Context: Sendable {
   /// FILES_DIRECTORY, locked; nil where no files are configured, or their directory is not there.
   func lockFiles() async throws -> Directory? {
     guard let directory = configuration.files?.directory, (try? FileStatus(directory))?.isDirectory == true else { return nil }
+    if let outer = configuration.files?.outer { try await DirectoryLock.take(outer, waits: configuration.waits) }
     return try await DirectoryLock.take(directory, waits: configuration.waits)
   }
 

@@ -48,6 +48,16 @@ package enum Format {
   }
 }
 
+extension Format {
+  /// A path as a shell takes it.
+  static func shell(_ path: String) -> String {
+    let isPlain = path.unicodeScalars.allSatisfy {
+      $0.isASCII && ($0.properties.isAlphabetic || "0123456789/._-+@%:,=".unicodeScalars.contains($0))
+    }
+    return isPlain ? path : "'" + printable(path).replacing("'", with: "'\\''") + "'"
+  }
+}
+
 /// Columns of text, aligned; the first row is the heading.
 struct TextTable {
   private var rows: [[String]]

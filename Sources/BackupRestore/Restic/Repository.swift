@@ -200,7 +200,7 @@ struct Repository: Sendable {
     let all = heard.all
     let result = Result(
       ending: outcome.ending, document: outcome.document, items: all.items, errors: all.errors,
-      onlyVanished: all.vanished > 0 && all.others == 0)
+      onlyVanished: all.vanished > 0 && all.others == 0, refusals: all.others == all.refusals.count ? all.refusals : Refusals())
     if again, outcome.stopped == nil, result.keyVanished, !output.isDescriptor {
       return try await attempt(command, [:], input, output, deadline, watch, again: false)
     }

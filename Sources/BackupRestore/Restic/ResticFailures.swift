@@ -11,6 +11,8 @@ extension Repository {
     var errors: [String] = []
     /// All that was not read had been deleted meanwhile.
     var onlyVanished = false
+    /// Where that was all that failed.
+    var refusals = Refusals()
 
     /// restic lists the keys, then reads each; one that was removed in between (`key passwd`) ends it with 1 (measured, 0.19), not with
     /// 12 or by trying the next.

@@ -95,6 +95,8 @@ struct Node: Decodable, Sendable {
   /// Go's file mode bits, not Unix's.
   let mode: UInt32?
   let mtime: String?
+  let ctime: String?
+  let inode: UInt64?
 
   init?(line: String) {
     guard let node = try? JSONDecoder().decode(Self.self, from: Data(line.utf8)) else { return nil }
@@ -107,6 +109,25 @@ struct Node: Decodable, Sendable {
     let mode = mode ?? 0
     return mode & 0o777 | (mode & 1 << 23 != 0 ? 0o4000 : 0) | (mode & 1 << 22 != 0 ? 0o2000 : 0)
       | (mode & 1 << 20 != 0 ? 0o1000 : 0)
+  }
+}
+
+extension Node {
+  /// RFC 3339 with up to nine digits of fraction, as (seconds since 1970, nanoseconds).
+  static func nanoseconds(_ text: String) -> (Int, Int)? {
+    guard let zone = text.dropFirst(19).firstIndex(where: { "Z+-".contains($0) }) else { return nil }
+    let whole = text.prefix(19)
+    let fraction = text[text.index(text.startIndex, offsetBy: 19)..<zone].dropFirst()
+    guard let date = try? Date(String(whole + text[zone...]), strategy: .iso8601) else { return nil }
+    return (
+      Int(date.timeIntervalSince1970), Int((fraction + String(repeating: "0", count: 9 - min(9, fraction.count))).prefix(9)) ?? 0
+    )
+  }
+
+  /// Whether it is what restic saw: whatever changes an entry, its attributes too, changes this time.
+  func isStill(_ status: FileStatus) -> Bool {
+    guard inode == status.inode, let changed = ctime.flatMap(Self.nanoseconds) else { return false }
+    return changed == (status.changed.tv_sec, status.changed.tv_nsec)
   }
 }
 

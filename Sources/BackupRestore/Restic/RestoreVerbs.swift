@@ -52,21 +52,32 @@ extension Repository {
   /// restic goes by paths, and a restore takes long enough for the application to put a link in the place of any of them. So the directory
   /// is restic's working directory, reached by this process's descriptor, and the target is named by way of that: whatever becomes of the
   /// path, it stays the same directory. As the target itself restic takes no link, and would remove it (measured, 0.19.1).
+  ///
+  /// - Parameter without: kinds of extended attributes.
+  /// - Returns: what the file system refused, where that was all that failed, and how many bytes were written.
   func restore(
-    _ snapshot: String, into directory: Directory, _ name: Directory.Name, include: [String], total: Int?, part: String
-  ) async throws {
+    _ snapshot: String, into directory: Directory, _ name: Directory.Name, include: [String], without kinds: [String],
+    total: Int?,
+    part: String
+  ) async throws -> (refusals: Refusals, written: Int) {
     let watch = watch()
     let meter = Meter(part, watch: watch)
     defer { meter.finish() }
     let working = "/proc/self/cwd"
-    let arguments = Self.restoreArguments(snapshot, to: "\(working)/\(name.string)", include: include)
+    let arguments = Self.restoreArguments(snapshot, to: "\(working)/\(name.string)", include: include, without: kinds)
+    let written = Locked(0)
     do {
-      _ = try await run(
+      let result = try await run(
         arguments + (readOnly == nil ? [] : ["--no-lock"]), directory: directory.reached.string,
         output: .lines { line in
-          guard let message = ResticMessage(line: line), message.message_type == "status" else { return }
-          meter.update(done: message.bytes_restored ?? 0, total: message.total_bytes ?? total)
-        }, watch: watch)
+          guard let message = ResticMessage(line: line) else { return }
+          if message.message_type == "summary" { written.change { $0 = message.bytes_restored ?? 0 } }
+          if message.message_type == "status" {
+            meter.update(done: message.bytes_restored ?? 0, total: message.total_bytes ?? total)
+          }
+        }, watch: watch, accept: [0, 1])
+      if result.ending == .exited(1), result.refusals.count == 0 { throw failure("restore", result) }
+      return (result.refusals, written.value)
     } catch let failure as Failure {
       let shown = { (text: String) in text.replacing(working, with: printable(directory.path.string)) }
       var told = Failure(failure.status, failure.problems.map { Problem(shown($0.fact), hint: $0.hint) })
@@ -78,9 +89,10 @@ extension Repository {
   /// `--verify` reads back every file it wrote; `--sparse` keeps holes. Never `--overwrite if-changed`: after a failed restore
   /// it leaves corrupt files and reports success (measured). Reserved entries, which a set made below a linked FILES_DIRECTORY holds, stay
   /// out; restic takes either kind of pattern, and an entry that is named is none of them.
-  static func restoreArguments(_ snapshot: String, to target: String, include: [String]) -> [String] {
+  static func restoreArguments(_ snapshot: String, to target: String, include: [String], without kinds: [String] = []) -> [String]
+  {
     ["restore", snapshot, "--target", target, "--sparse", "--verify", "--overwrite", "always"]
-      + include.flatMap { ["--include", "/" + ResticPattern.escaped($0)] }
+      + kinds.flatMap { ["--exclude-xattr", $0] } + include.flatMap { ["--include", "/" + ResticPattern.escaped($0)] }
       + (include.isEmpty ? Tree.reserved.sorted().flatMap { ["--exclude", "/" + ResticPattern.escaped($0)] } : [])
   }
 }

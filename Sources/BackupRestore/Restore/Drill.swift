@@ -39,7 +39,8 @@ extension Restore {
     try await context.sets.write(["drill.json": Array(proof)], tags: ["kind=drill", "set=\(set)"])
     context.numbers.change { $0.lastDrill = Date() }
     output(summary(staged, ready) + "\nset \(set) is proven: \(how)")
-    return .done
+    for problem in ready.refusals { log.warning("a restore here would be refused: \(problem.fact)\n  hint: \(problem.hint)") }
+    return staged.limits.isAlarming || !ready.refusals.isEmpty ? .attention : .done
   }
 
   private func throwAway(_ ready: Ready) async throws {
@@ -84,14 +85,14 @@ extension Restore {
   }
 
   /// Every file of the snapshot, decrypted and its hash verified by restic, and what is listed held against the evidence.
-  func readBack(_ files: FilesPart, _ ready: Ready) async throws -> (FilesEvidence, [String]) {
-    if files.evidence?.entries == 0 { return (FilesEvidence(), []) }
+  func readBack(_ files: FilesPart, _ ready: Ready) async throws -> StagedFiles {
+    if files.evidence?.entries == 0 { return StagedFiles() }
     let repository = context.repository(ready.plan.source.filesIn)
     let nowhere = try FileDescriptor.open("/dev/null", .writeOnly, options: .closeOnExec)
     try await repository.dump("/", of: files.snapshot, into: nowhere)
     let found = try await repository.evidence(of: files.snapshot)
     let isSame = files.evidence.map { $0.counts == found.counts && $0.bytes == found.bytes } ?? true
-    return (found, isSame ? [] : ["the snapshot holds other counts than its record says"])
+    return StagedFiles(evidence: found, differences: isSame ? [] : ["the snapshot holds other counts than its record says"])
   }
 
   /// A drill finishes no swap, because that would change what is live.

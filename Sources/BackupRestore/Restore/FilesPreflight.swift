@@ -24,8 +24,17 @@ extension Restore {
     }
   }
 
-  func filesProblems(_ files: FilesPart, _ commit: Commit, _ directory: String, _ paths: [String]) throws -> [Problem] {
+  func filesProblems(_ files: FilesPart, _ commit: Commit, _ directory: String, _ plan: Plan) throws -> [Problem] {
+    let paths = plan.paths
     var problems: [Problem] = []
+    if let open = commit.directory {
+      let mounts = try mountProblems(open, plan)
+      // Each is its own volume, whatever this one is.
+      if !options.drill, !mounts.isEmpty { return mounts }
+      if !mounts.isEmpty {
+        log.warning("this set goes back by one restore for each volume: \(Failure(.refused, mounts))")
+      }
+    }
     do {
       if access(directory, W_OK) != 0 { throw FileError("access", directory) }
       if options.dryRun { _ = try commit.work() } else { try commit.makeWork() }
@@ -36,6 +45,7 @@ extension Restore {
       ]
     }
     if !options.drill { problems += try linkProblems(directory, paths) + moveProblems(FilePath(directory), paths) }
+    if !options.drill, let open = commit.directory { problems += try Self.pinnedProblems(open, paths, deep: options.inPlace) }
     if !options.inPlace {
       let free = try Tree.free(directory)
       let bytes = files.evidence?.bytes ?? 0
@@ -51,61 +61,52 @@ extension Restore {
           Problem("the files need \(entries) inodes, and \(directory) has \(inodes) free", hint: "make room, or use --in-place"))
       }
     }
-    if !options.drill { problems += try mountProblems(directory, paths) }
+    if options.inPlace, !options.acceptDifferences, problems.isEmpty, let open = commit.directory {
+      problems += try roomProblems(files, commit, open, paths)
+    }
     return problems + ownerProblems(files, directory)
   }
 
-  /// What the swap moves aside.
-  private func liveEntries(_ directory: FilePath, _ paths: [String]) throws -> [FilePath] {
-    if !paths.isEmpty { return paths.map { directory.appending(FilePath($0).components) } }
-    return try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) }.map { directory.appending($0) }
-  }
-
-  /// A directory is moved aside only by who may write to it, because its `..` changes (measured: EACCES in the middle of a swap);
-  /// and out of a sticky directory only by an owner.
-  private func moveProblems(_ directory: FilePath, _ paths: [String]) throws -> [Problem] {
-    try liveEntries(directory, paths).compactMap { path in
-      guard let status = try FileStatus.existing(path) else { return nil }
-      let parent = path.removingLastComponent()
-      let above = try parent.status()
-      let isHeld = above.mode & 0o1000 != 0 && ![above.user, status.user].contains(geteuid()) && !Capabilities.canRestoreOwners
-      let writable = { (path: FilePath) in path.withPlatformString { access($0, W_OK) } == 0 }
-      if writable(parent), !status.isDirectory || writable(path), !isHeld { return nil }
-      return Problem(
-        "\(printable(path.string)) belongs to \(status.user):\(status.group), and user \(geteuid()) cannot move it aside",
-        hint: "run as its owner, or as root with the capabilities CHOWN, FOWNER and DAC_OVERRIDE; or chown it first")
+  /// In place there is what is free and what becomes free: where that is too little, it would end with neither state.
+  private func roomProblems(_ files: FilesPart, _ commit: Commit, _ directory: Directory, _ paths: [String]) throws -> [Problem] {
+    var room = try Tree.free(directory.reached.string).bytes
+    // What an interrupted one has built goes first.
+    if let journal = try commit.replacing() {
+      try commit.exchange(journal.id)?.work.directory(Exchange.treeName)?.walk { room += $2.allocated }
     }
-  }
-
-  /// `a/b` where `a` is a link would be exchanged somewhere else.
-  private func linkProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
-    try paths.compactMap { path in
-      try Tree.obstacle(onTheWayTo: path, below: FilePath(directory)).map {
-        Problem(
-          "\(printable($0.string)) on the way to \(printable(path)) is not a directory",
-          hint: "name in FILES_PATHS where it leads")
-      }
+    for path in try directory.selected(paths) {
+      room += try directory.existing(at: path)?.allocated ?? 0
+      try directory.directory(at: path)?.walk { room += $2.allocated }
     }
-  }
-
-  /// A mount point can neither be exchanged nor removed (EBUSY, measured): better said now than after staging, or with its content gone.
-  private func mountProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
-    let mounts = try String(decoding: Data(contentsOf: URL(filePath: "/proc/self/mountinfo")), as: UTF8.self)
-      .split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(4).first.map { MountInfo.unescaped(String($0)) } }
-    // The list can lack an entry while others come and go (measured, beside containers that start), so what is moved is asked itself.
-    let moved = try liveEntries(FilePath(directory), paths).filter {
-      $0.withPlatformString { linux_is_mount_point(AT_FDCWD, $0) } == 1
-    }
-    let listed = mounts.filter { mount in
-      mount.hasPrefix(directory + "/")
-        && (paths.isEmpty
-          || paths.contains { (directory + "/" + $0 + "/").hasPrefix(mount + "/") || mount.hasPrefix(directory + "/" + $0 + "/") })
-    }
-    return Set(moved.map(\.string) + listed).sorted().map {
+    // Of some entries the set's evidence is not asked.
+    let bytes = Set(paths) == Set(files.paths) ? files.evidence?.bytes ?? 0 : 0
+    if bytes <= room { return [] }
+    return [
       Problem(
-        "\(printable($0)) is a mount point inside what is restored, and cannot be replaced",
-        hint: "name what to restore in FILES_PATHS without it, or unmount it")
+        "the files need \(Format.bytes(bytes)), and \(printable(directory.path.string)) has \(Format.bytes(room)) without what is live",
+        hint: "enlarge the volume; files with holes or several names need less: --accept-differences tries it"
+      )
+    ]
+  }
+
+  /// What the volume does with the set's owners, modes, times and attributes, tried on scratch files; what can be done without is told.
+  func probe(_ files: FilesPart, _ commit: Commit, _ plan: Plan) async throws -> FilesProbe.Found {
+    guard let work = try commit.makeWork(), let directory = commit.directory, files.evidence?.entries != 0 else { return .init() }
+    var evidence = files.evidence ?? FilesEvidence()
+    if evidence.kinds == nil {
+      evidence = try await context.repository(plan.source.filesIn).evidence(of: files.snapshot)
+      evidence.attributes = files.evidence?.attributes
     }
+    let above = Set(plan.paths.map { FilePath($0).removingLastComponent() }.filter { !$0.isEmpty })
+    let nested = try above.compactMap { try directory.parent(of: $0.appending("entry")) }
+    let probe = FilesProbe(work: work, owner: configuration.files?.owner, evidence: evidence)
+    var found = try await blocking { try probe.run(parents: options.drill ? [] : [directory] + nested) }
+    for line in found.limits.lines(entries: evidence.entries) { log.warning("\(line.fact)\n  hint: \(line.hint)") }
+    if options.acceptDifferences {
+      for problem in found.problems { log.warning("accepted: \(problem.fact)") }
+      found.problems = []
+    }
+    return found
   }
 
   /// restic alone says nothing when it cannot set owners (measured), so it is tried beforehand. As root it fails where it may not
@@ -136,12 +137,5 @@ enum Capabilities {
     else { return geteuid() == 0 }
     let needed: UInt64 = 1 << 0 | 1 << 1 | 1 << 3
     return mask & needed == needed
-  }
-}
-
-enum MountInfo {
-  /// proc(5) writes space, tab, newline and backslash as three octal digits.
-  static func unescaped(_ text: String) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")].reduce(text) { $0.replacing($1.0, with: $1.1) }
   }
 }

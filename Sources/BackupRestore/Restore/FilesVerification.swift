@@ -9,8 +9,12 @@ struct FilesVerification: Sendable {
   let directory: FilePath
   /// Empty means all.
   let paths: [String]
+  /// Whether these are all that the set holds.
+  let isWhole: Bool
   let owner: FilesSettings.Owner?
   let evidence: FilesEvidence?
+  /// What the volume does not keep.
+  let limits: FilesLimits
 
   static let most = 100
 
@@ -44,6 +48,9 @@ struct FilesVerification: Sendable {
     for type in found.counts.keys where state.value.listed.counts[type] == nil {
       differences.append("\(found.counts[type]!) entries of type \(type) that were not saved")
     }
+    if isWhole, let evidence {
+      differences += evidence.differences(found, without: Set(limits.attributes.keys.map(ExtendedAttribute.kind)))
+    }
     return (found, differences)
   }
 
@@ -56,16 +63,22 @@ struct FilesVerification: Sendable {
   /// What is there, as far as it was selected.
   private func count() throws -> FilesEvidence {
     var evidence = FilesEvidence()
-    let take = { (status: FileStatus) in evidence.count(status.type, size: status.size, user: status.user, group: status.group) }
+    let take = { (path: FilePath, status: FileStatus) in
+      evidence.count(status.type, size: status.size, user: status.user, group: status.group)
+      if !isWhole || self.evidence?.attributes == nil { return }
+      var name = path
+      _ = name.removePrefix(directory)
+      for attribute in try ExtendedAttribute.all(of: path) { evidence.add(attribute, of: name.string, status.type) }
+    }
     if paths.isEmpty {
-      try Tree.walk(directory, skipping: Tree.reserved) { take($1) }
+      try Tree.walk(directory, skipping: Tree.reserved, take)
       return evidence
     }
     for path in paths {
       let path = directory.appending(FilePath(path).components)
       guard let status = try FileStatus.existing(path) else { continue }
-      take(status)
-      if status.isDirectory { try Tree.walk(path) { take($1) } }
+      try take(path, status)
+      if status.isDirectory { try Tree.walk(path, take) }
     }
     return evidence
   }
@@ -85,20 +98,9 @@ struct FilesVerification: Sendable {
     if node.type != "symlink", status.mode != node.permissions {
       return "\(name) has mode \(String(status.mode, radix: 8)) instead of \(String(node.permissions, radix: 8))"
     }
-    if let modified = node.mtime.flatMap(Self.nanoseconds), modified != (status.modified.tv_sec, status.modified.tv_nsec) {
+    if let modified = node.mtime.flatMap(Node.nanoseconds), !limits.keeps(modified, status.modified) {
       return "\(name) has another modification time"
     }
     return nil
-  }
-
-  /// RFC 3339 with up to nine digits of fraction, as (seconds since 1970, nanoseconds).
-  static func nanoseconds(_ text: String) -> (Int, Int)? {
-    guard let zone = text.dropFirst(19).firstIndex(where: { "Z+-".contains($0) }) else { return nil }
-    let whole = text.prefix(19)
-    let fraction = text[text.index(text.startIndex, offsetBy: 19)..<zone].dropFirst()
-    guard let date = try? Date(String(whole + text[zone...]), strategy: .iso8601) else { return nil }
-    return (
-      Int(date.timeIntervalSince1970), Int((fraction + String(repeating: "0", count: 9 - min(9, fraction.count))).prefix(9)) ?? 0
-    )
   }
 }

@@ -56,17 +56,15 @@ extension Restore {
   private func replace(_ files: FilesPart, _ exchange: Exchange, _ ready: Ready, _ staged: Staged) async throws -> Staged {
     let (paths, directory) = (ready.plan.paths, exchange.directory)
     try await blocking {
-      let all = paths.isEmpty ? try directory.entries().filter { !Tree.reserved.contains($0.string) } : []
-      for path in all.map({ FilePath(root: nil, [$0]) }) + paths.map({ FilePath($0) }) {
+      for path in try directory.selected(paths) {
         try directory.parent(of: path)?.remove(path.lastComponent!)
       }
     }
-    let (evidence, differences) = try await stage(files, ready, in: exchange)
+    let built = try await stage(files, ready, in: exchange)
     // What differs, too: what was live before is gone.
     try await blocking { try exchange.apply(try exchange.entries(from: exchange.work, paths: paths)) }
     var staged = staged
-    staged.files = evidence
-    staged.differences += differences.map { "files: " + $0 }
+    staged.take(built)
     return staged
   }
 }

@@ -12,6 +12,10 @@ extension Restore {
     let clients: Clients
     /// The files of a drill that have no room: they are read back, not restored.
     let readsBack: Bool
+    /// What the volume does not keep of the files.
+    let limits: FilesLimits
+    /// Why a restore where this drill runs would be refused.
+    let refusals: [Problem]
     /// Roles that are missing and cannot be made; what they owned goes to POSTGRES_USER.
     let missingRoles: Set<String>
     let scratch: Scratch
@@ -27,7 +31,7 @@ extension Restore {
     if options.inPlace, !options.dryRun { _ = try await context.catalog() }
     async let clients = context.clients()
     let (catalog, sets, old) = try await context.restorable()
-    let source = try await telling(catalog) { try await self.source(catalog, old) }
+    let source = try await telling(catalog) { try await mounted(try await self.source(catalog, old)) }
     var plan = try plan(source, SetID(Date()))
     let server = plan.databases.isEmpty ? nil : try await Server.connect(database!, configuration.waits)
     try await server?.lock(plan.databases.map(\.live))
@@ -44,9 +48,10 @@ extension Restore {
       // A drill replaces nothing, so nothing live can be in its way.
       let live = options.drill ? [] : try await server?.databases() ?? []
       let found = await clients
-      let (missing, readsBack) = try await check(plan, commit, server, live, found, quiesce)
+      let checked = try await check(plan, commit, server, live, found, quiesce)
       return Ready(
-        plan: plan, commit: commit, server: server, live: live, clients: found, readsBack: readsBack, missingRoles: missing,
+        plan: plan, commit: commit, server: server, live: live, clients: found, readsBack: checked.readsBack,
+        limits: checked.limits, refusals: checked.refusals, missingRoles: checked.missingRoles,
         scratch: try Scratch(context.base), quiesce: quiesce, catalog: catalog, sets: sets)
     } catch {
       // An earlier run that was killed may have left the application down.
@@ -55,26 +60,37 @@ extension Restore {
     }
   }
 
-  /// Throws every problem at once; returns the roles that are missing and cannot be made, and whether files are read back.
+  private struct Checked {
+    var missingRoles: Set<String> = []
+    var readsBack = false
+    var limits = FilesLimits()
+    var refusals: [Problem] = []
+  }
+
+  /// Throws every problem at once.
   private func check(
     _ plan: Plan, _ commit: Commit, _ server: Server?, _ live: Set<String>, _ clients: Clients, _ quiesce: Quiesce?
-  ) async throws -> (Set<String>, readsBack: Bool) {
+  ) async throws -> Checked {
+    var checked = Checked()
     var problems: [Problem] = []
     if options.dryRun { problems += try await unfinished(commit) }
-    var missing: Set<String> = []
     if let server {
       let check = DatabasePreflight(server: server, plan: plan, live: live, options: options)
       problems += try await check.problems(clients: clients, base: context.base)
-      if problems.isEmpty { missing = try await check.unmakeableOwners() }
+      if problems.isEmpty { checked.missingRoles = try await check.unmakeableOwners() }
     }
-    var readsBack = false
     if let files = plan.files {
       problems += try await pathProblems(files, plan)
       let directory = configuration.files?.directory ?? FilesSettings.standardDirectory
-      let obstacles = try filesProblems(files, commit, directory, plan.paths)
+      var obstacles = try filesProblems(files, commit, directory, plan)
+      if obstacles.isEmpty, !options.dryRun {
+        let found = try await probe(files, commit, plan)
+        (obstacles, checked.limits) = (found.problems, found.limits)
+        if options.drill { checked.refusals = found.problems }
+      }
       if options.drill, let obstacle = obstacles.first {
         log.warning("files are read back, not restored: \(obstacle.fact)")
-        readsBack = true
+        checked.readsBack = true
       } else {
         problems += obstacles
       }
@@ -86,7 +102,7 @@ extension Restore {
       }
     }
     try Failure.collect(.refused, problems)
-    return (missing, readsBack)
+    return checked
   }
 
   private func lockFiles(required: Bool) async throws -> Directory? {

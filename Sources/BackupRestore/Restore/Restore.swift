@@ -40,7 +40,8 @@ public struct Restore: Sendable {
 
   /// Nothing happens yet.
   public init(_ context: Context, _ options: Options = Options()) {
-    self.context = context
+    // What cannot be seen now is an error of the steps that look again.
+    self.context = (try? context.onMount()) ?? context
     self.options = options
   }
 
@@ -74,7 +75,7 @@ public struct Restore: Sendable {
         "what was live before is set \(safety); back again: restore \(ready.plan.databases.isEmpty ? "--only files " : "")--in-place \(safety)"
       )
     }
-    return isResumed && done.isTidy ? .done : .attention
+    return isResumed && done.isTidy && !done.staged.limits.isAlarming ? .done : .attention
   }
 
   private struct Done: Sendable {
@@ -168,6 +169,13 @@ public struct Restore: Sendable {
 
   // MARK: Words for the operator
 
+  private static func proof(_ staged: Staged) -> String {
+    let attributes =
+      staged.limits.attributes.isEmpty
+      ? staged.files?.attributes?.isEmpty == false ? ", attributes" : "" : "; see above what is left out"
+    return "names, sizes, owners, modes, times\(attributes)"
+  }
+
   private static let staging = "staging, thrown away"
   private static let accepted = "differences accepted"
   private static let readBack = "nothing: read back whole"
@@ -213,7 +221,7 @@ public struct Restore: Sendable {
     if let files = staged.files {
       table.add([
         "files", "\(Format.count(files.entries, "entry", "entries")), \(Format.bytes(files.bytes))",
-        staged.differs("files") ? Self.accepted : ready.readsBack ? "every file read back" : "names, sizes, owners, modes, times",
+        staged.differs("files") ? Self.accepted : ready.readsBack ? "every file read back" : Self.proof(staged),
       ])
     }
     for (target, evidence) in staged.databases {

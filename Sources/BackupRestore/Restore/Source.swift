@@ -6,7 +6,7 @@ struct Source: Sendable {
   let title: String
   /// As the command line names it.
   let arguments: String
-  let record: Record
+  var record: Record
   /// `roles.sql`, or what an old-style dump of roles becomes.
   var roles = ""
   var filesIn = RepositoryName.files
@@ -78,6 +78,30 @@ extension Restore {
     if entry.databases.isEmpty || options.only == .files { return "" }
     return String(
       decoding: try await context.sets.read("/roles.sql", of: record.id, limit: Repository.largestRecord), as: UTF8.self)
+  }
+
+  /// Of a set of several volumes, what belongs onto the one that FILES_PATHS names.
+  func mounted(_ source: Source) async throws -> Source {
+    guard let settings = configuration.files, let path = settings.mounted, let files = source.record.files,
+      files.directory != settings.directory
+    else { return source }
+    struct Seen: Sendable {
+      var evidence = FilesEvidence()
+      var root: Node?
+    }
+    let seen = Locked(Seen())
+    try await context.repository(source.filesIn).list(files.snapshot) { node in
+      if node.path == "/" + path { seen.change { $0.root = node } }
+      if node.path?.hasPrefix("/\(path)/") == true { seen.change { $0.evidence.count(node) } }
+    }
+    guard let root = seen.value.root, root.type == "dir" else {
+      throw Failure(
+        .refused, "\(source.title) does not hold \(printable(path))", hint: "correct FILES_PATHS, or choose another set")
+    }
+    var source = source
+    source.record.take(
+      path, of: files, FileAttributes(user: root.uid ?? 0, group: root.gid ?? 0, mode: root.permissions), seen.value.evidence)
+    return source
   }
 
   // MARK: Old style

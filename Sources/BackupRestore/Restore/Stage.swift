@@ -2,6 +2,8 @@
 extension Restore {
   struct Staged: Sendable {
     var files: FilesEvidence?
+    /// What the volume does not keep of the files.
+    var limits = FilesLimits()
     var databases: [(target: Target, evidence: DatabaseEvidence)] = []
     /// What makes the databases the application's, as they are swapped in.
     var opening: [String] = []
@@ -10,6 +12,11 @@ extension Restore {
     /// Each begins with its part.
     var differences: [String] = []
 
+    mutating func take(_ staged: StagedFiles) {
+      (files, limits) = (staged.evidence, staged.limits)
+      differences += staged.differences.map { "files: " + $0 }
+    }
+
     func differs(_ part: String) -> Bool { differences.contains { $0.hasPrefix(part + ": ") } }
   }
 
@@ -17,15 +24,14 @@ extension Restore {
   /// verified.
   func stage(_ ready: Ready, safety: SetID?) async throws -> Staged {
     enum Part: Sendable {
-      case files(FilesEvidence, [String])
+      case files(StagedFiles)
       case database(Target, StagedDatabase)
     }
     let leftOut = options.drill ? [] : try await restoreRoles(ready)
     var staged = try await withThrowingTaskGroup(of: Part.self) { group in
       if let files = ready.plan.files, !options.inPlace {
         group.addTask {
-          let (evidence, differences) = try await stage(files, ready)
-          return .files(evidence, differences)
+          return .files(try await stage(files, ready))
         }
       }
       for target in ready.plan.databases {
@@ -36,9 +42,7 @@ extension Restore {
       var staged = Staged()
       for try await part in group {
         switch part {
-        case .files(let evidence, let differences):
-          staged.files = evidence
-          staged.differences += differences.map { "files: " + $0 }
+        case .files(let files): staged.take(files)
         case .database(let target, let database):
           staged.databases.append((target, database.evidence))
           staged.opening += database.opening

@@ -2,24 +2,61 @@ import SystemPackage
 
 /// A tree beside the live one.
 extension Restore {
-  func stage(_ files: FilesPart, _ ready: Ready) async throws -> (FilesEvidence, [String]) {
+  /// What was restored, how it differs from what was saved, and what of it the volume does not keep.
+  struct StagedFiles: Sendable {
+    var evidence = FilesEvidence()
+    var differences: [String] = []
+    var limits = FilesLimits()
+  }
+
+  func stage(_ files: FilesPart, _ ready: Ready) async throws -> StagedFiles {
     if ready.readsBack { return try await readBack(files, ready) }
     return try await stage(files, ready, in: try ready.commit.makeExchange(ready.plan.id))
   }
 
-  func stage(_ files: FilesPart, _ ready: Ready, in exchange: Exchange) async throws -> (FilesEvidence, [String]) {
+  func stage(_ files: FilesPart, _ ready: Ready, in exchange: Exchange) async throws -> StagedFiles {
     try exchange.work.make(Exchange.treeName)
-    if files.evidence?.entries == 0 { return (FilesEvidence(), []) }
-    try await context.repository(ready.plan.source.filesIn).restore(
-      files.snapshot, into: exchange.work, Exchange.treeName, include: ready.plan.paths, total: files.evidence?.bytes,
-      part: "files")
+    if files.evidence?.entries == 0 { return StagedFiles() }
+    let limits = try await restoreTree(files, ready, in: exchange)
     try await blocking { try giveOwner(below: exchange.tree) }
-    let result = try await FilesVerification(
-      directory: exchange.tree, paths: ready.plan.paths, owner: configuration.files?.owner, evidence: files.evidence
+    let (evidence, differences) = try await FilesVerification(
+      directory: exchange.tree, paths: ready.plan.paths, isWhole: Set(ready.plan.paths) == Set(files.paths),
+      owner: configuration.files?.owner, evidence: files.evidence, limits: limits
     ).run(context.repository(ready.plan.source.filesIn), snapshot: files.snapshot)
     try await blocking { try exchange.work.syncFileSystem() }
-    return result
+    return StagedFiles(evidence: evidence, differences: differences, limits: limits)
   }
+
+  /// A set of before says nothing about its attributes, and no probe tries every value: what is refused only now is left out as well, and
+  /// restic told to begin again. It reads what is there, and fetches no file twice.
+  private func restoreTree(_ files: FilesPart, _ ready: Ready, in exchange: Exchange) async throws -> FilesLimits {
+    var limits = ready.limits
+    // Owners that are given afterwards are none of restic's business.
+    let forgives = configuration.files?.owner != nil || options.acceptDifferences
+    for _ in 1...Self.mostRounds {
+      let (refusals, written) = try await context.repository(ready.plan.source.filesIn).restore(
+        files.snapshot, into: exchange.work, Exchange.treeName, include: ready.plan.paths, without: limits.excluded,
+        total: files.evidence?.bytes, part: "files")
+      if refusals.count == 0 { return limits }
+      if refusals.owners > 0, !forgives {
+        throw Failure(
+          .refused, "the volume refuses the owners of \(Format.count(refusals.owners, "entry", "entries"))",
+          hint:
+            "set FILES_OWNER=UID:GID of the application's user, or restore onto a volume that takes owners (NFS: no_root_squash)")
+      }
+      let new = FilesLimits(attributes: refusals.attributes.filter { limits.attributes[$0.key] == nil })
+      for line in new.lines(entries: 0) { log.warning("\(line.fact)\n  hint: \(line.hint)") }
+      limits.attributes.merge(new.attributes) { $1 }
+      // After an error restic verifies nothing; where a run finds nothing to write, it has found every byte right.
+      if new.attributes.isEmpty, written == 0 { return limits }
+    }
+    throw Failure(
+      .unexpected, "restic still finds something to write after \(Self.mostRounds) runs into the same tree",
+      hint: "look at the volume (dmesg, its server's log): what is written there does not stay")
+  }
+
+  /// Each finds one more attribute of a file, at most.
+  private static let mostRounds = 20
 
   func giveOwner(below directory: FilePath) throws {
     guard let owner = configuration.files?.owner else { return }
@@ -27,7 +64,13 @@ extension Restore {
   }
 
   func give(_ path: FilePath, _ status: FileStatus, to owner: FilesSettings.Owner) throws {
+    // On a volume that gives everything to one user not even that one may be named.
     let attributes = FileAttributes(user: owner.user, group: owner.group, mode: status.mode)
-    if status.type == "symlink" { try path.own(attributes) } else { try path.set(attributes) }
+    if status.attributes.belongs(like: attributes) { return }
+    if status.type == "symlink" { return try path.own(attributes) }
+    // chown(2) takes it away.
+    let capability = try ExtendedAttribute.value("security.capability", of: path)
+    try path.set(attributes)
+    if let capability { try ExtendedAttribute(name: "security.capability", value: capability).set(path) }
   }
 }

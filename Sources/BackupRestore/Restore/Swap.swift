@@ -89,6 +89,9 @@ extension Restore {
     let previous = try Self.choose(kept, beginning, newestByDefault: true)
     try Self.refuse(previous)
     try await refuseFollowed(previous, commit)
+    if let files = previous.files, let directory = commit.directory {
+      try Failure.collect(.refused, try Self.pinnedProblems(directory, files.paths, deep: false))
+    }
     let id = try await commit.newID()
     let live = try await commit.server?.databases() ?? []
     output("rolling back to what restore \(previous.id) replaced")
@@ -177,6 +180,9 @@ extension Restore {
         })
     }
     for problem in missing { log.warning("\(problem.fact): it is not removed") }
+    if let tree = try commit.exchange(previous.id)?.work.directory(Exchange.treeName) {
+      try Failure.collect(.refused, try Self.pinnedProblems(tree, [], deep: true))
+    }
     try await commit.discard(previous)
     output("previous \(previous.id) discarded")
     return .done

@@ -1,3 +1,5 @@
+import SystemPackage
+
 /// What sets are made of, read from and written to a repository.
 extension Repository {
   /// Sizes of records grow with the number of tables, not with their data.
@@ -17,11 +19,50 @@ extension Repository {
   }
 
   /// What a snapshot's tree holds.
-  func evidence(of snapshot: String) async throws -> FilesEvidence {
-    let evidence = Locked(FilesEvidence())
-    try await list(snapshot) { node in
-      evidence.change { $0.count(node.type ?? "", size: node.size ?? 0, user: node.uid ?? 0, group: node.gid ?? 0) }
+  ///
+  /// - Parameter live: what it was made of; nil: its extended attributes stay unknown.
+  func evidence(of snapshot: String, live: Directory? = nil) async throws -> FilesEvidence {
+    struct State: Sendable {
+      var evidence = FilesEvidence()
+      var reader: LiveAttributes?
     }
-    return evidence.value
+    let state = Locked(State(reader: live.map(LiveAttributes.init)))
+    if live != nil { state.change { ($0.evidence.attributes, $0.evidence.kinds) = ([:], []) } }
+    try await list(snapshot) { node in
+      state.change { state in
+        state.evidence.count(node)
+        if live == nil { return }
+        guard let path = node.path?.dropFirst(), let attributes = state.reader?.of(node) else {
+          state.evidence.unseen = (state.evidence.unseen ?? 0) + 1
+          return
+        }
+        for attribute in attributes { state.evidence.add(attribute, of: String(path), node.type ?? "") }
+      }
+    }
+    return state.value.evidence
+  }
+}
+
+/// The extended attributes of what a snapshot holds, read from the live tree: `restic ls` prints none, and `restic cat tree`, which does,
+/// takes a call for each directory (0.19.1). They are those that were saved where the entry has not changed since.
+struct LiveAttributes: Sendable {
+  let root: Directory
+  /// restic lists a directory's entries one after the other.
+  private var parent: (path: FilePath, directory: Directory?)
+
+  init(_ root: Directory) { (self.root, parent) = (root, ("", root)) }
+
+  /// Nil where they are not known.
+  mutating func of(_ node: Node) -> [ExtendedAttribute]? {
+    guard let text = node.path, !text.contains("\u{FFFD}") else { return nil }
+    let path = FilePath(String(text.dropFirst()))
+    guard let name = path.lastComponent else { return nil }
+    let above = path.removingLastComponent()
+    if above != parent.path { parent = (above, try? root.parent(of: path)) }
+    guard let directory = parent.directory, let status = try? directory.existing(name), node.isStill(status),
+      let attributes = try? ExtendedAttribute.all(of: directory.reached.appending(name)),
+      let after = try? directory.existing(name), node.isStill(after)
+    else { return nil }
+    return attributes
   }
 }

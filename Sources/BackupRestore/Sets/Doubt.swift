@@ -37,6 +37,11 @@ enum Doubt {
     return reasons
   }
 
+  /// The databases are worth a set every night all the same.
+  static func incomplete(_ source: String) -> String {
+    "the files are incomplete: restore --in-place of \(source) was interrupted"
+  }
+
   /// - Parameter gap: since the last undoubted set, longer than the policy's.
   static func gap(_ gap: TimeInterval) -> String { "\(Int((gap / 86400).rounded())) days after the last undoubted set" }
 

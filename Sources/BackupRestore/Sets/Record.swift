@@ -1,4 +1,5 @@
 import FoundationEssentials
+import SystemPackage
 
 /// `set.json`: what a set holds and what was true at its dump's own moment.
 struct Record: Codable, Equatable, Sendable {
@@ -59,6 +60,21 @@ extension Record {
   }
 }
 
+extension Record {
+  /// The files as what lies below one of their directories, which restic names `ID:/path`.
+  mutating func take(_ path: String, of all: FilesPart, _ root: FileAttributes, _ evidence: FilesEvidence) {
+    let inside = FilePath(path)
+    let below: [String] = all.paths.compactMap { name in
+      var rest = FilePath(name)
+      return rest.removePrefix(inside) && !rest.isEmpty ? rest.string : nil
+    }
+    let paths = all.paths.contains { inside.starts(with: FilePath($0)) } ? [] : below
+    files = FilesPart(
+      snapshot: "\(all.snapshot):/\(path)", directory: all.directory.map { $0 + "/" + path }, paths: paths, root: root,
+      evidence: evidence, unreadable: all.unreadable)
+  }
+}
+
 /// The files of a set. What only the record knows is nil where the record was lost.
 struct FilesPart: Codable, Equatable, Sendable {
   fileprivate(set) var snapshot: String
@@ -88,24 +104,6 @@ struct FilesPart: Codable, Equatable, Sendable {
       Format.count(count, "unreadable file is", "unreadable files are") + " not in the set: "
         + names.map(printable).joined(separator: ", ") + (count > names.count ? ", …" : "")
     }
-  }
-}
-
-/// What a snapshot's tree holds, by type.
-struct FilesEvidence: Codable, Equatable, Sendable {
-  /// Counts by restic's names of types: file, dir, symlink, fifo, socket, dev, chardev.
-  var counts: [String: Int] = [:]
-  /// Sum of the sizes of regular files, each name counted.
-  var bytes = 0
-  /// Every `uid:gid` that owns something.
-  var owners: Set<String> = []
-
-  var entries: Int { counts.reduce(0) { $0 + $1.value } }
-
-  mutating func count(_ type: String, size: Int, user: UInt32, group: UInt32) {
-    counts[type, default: 0] += 1
-    if type == "file" { bytes += size }
-    owners.insert("\(user):\(group)")
   }
 }
 

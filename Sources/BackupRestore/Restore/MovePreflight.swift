@@ -1,0 +1,100 @@
+import Glibc
+import SystemPackage
+
+/// What would keep the live files from being moved aside.
+extension Restore {
+  /// What the swap moves aside.
+  private func liveEntries(_ directory: FilePath, _ paths: [String]) throws -> [FilePath] {
+    if !paths.isEmpty { return paths.map { directory.appending(FilePath($0).components) } }
+    return try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) }.map { directory.appending($0) }
+  }
+
+  /// A directory is moved aside only by who may write to it, because its `..` changes (measured: EACCES in the middle of a swap);
+  /// and out of a sticky directory only by an owner.
+  func moveProblems(_ directory: FilePath, _ paths: [String]) throws -> [Problem] {
+    try liveEntries(directory, paths).compactMap { path in
+      guard let status = try FileStatus.existing(path) else { return nil }
+      let parent = path.removingLastComponent()
+      let above = try parent.status()
+      let isHeld = above.mode & 0o1000 != 0 && ![above.user, status.user].contains(geteuid()) && !Capabilities.canRestoreOwners
+      let writable = { (path: FilePath) in path.withPlatformString { access($0, W_OK) } == 0 }
+      if writable(parent), !status.isDirectory || writable(path), !isHeld { return nil }
+      return Problem(
+        "\(printable(path.string)) belongs to \(status.user):\(status.group), and user \(geteuid()) cannot move it aside",
+        hint: "run as its owner, or as root with the capabilities CHOWN, FOWNER and DAC_OVERRIDE; or chown it first")
+    }
+  }
+
+  /// `a/b` where `a` is a link would be exchanged somewhere else.
+  func linkProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
+    try paths.compactMap { path in
+      try Tree.obstacle(onTheWayTo: path, below: FilePath(directory)).map {
+        Problem(
+          "\(printable($0.string)) on the way to \(printable(path)) is not a directory",
+          hint: "name in FILES_PATHS where it leads")
+      }
+    }
+  }
+
+  /// What chattr(1) has pinned (+i, +a) no rename moves, and the swap would stop in its middle; in place also what lies deeper would stay,
+  /// and the rest be gone. Not every file system tells: where none does, the swap takes itself back.
+  static func pinnedProblems(_ directory: Directory, _ paths: [String], deep: Bool) throws -> [Problem] {
+    var pinned: [FilePath] = []
+    let ask = { (place: Directory, name: Directory.Name) in
+      if place.isPinned(name) { pinned.append(place.path.appending(name)) }
+    }
+    if directory.isPinned() { pinned.append(directory.path) }
+    for path in try directory.selected(paths) {
+      var place: Directory? = directory
+      for name in path.components {
+        guard let there = place else { break }
+        ask(there, name)
+        place = try there.directory(name)
+      }
+      if deep { try place?.walk { place, name, _ in ask(place, name) } }
+    }
+    if pinned.isEmpty { return [] }
+    let shown = pinned.map { printable($0.string) }
+    return [
+      Problem(
+        "\(shown.prefix(5).joined(separator: ", "))\(pinned.count > 5 ? " and \(pinned.count - 5) more" : "") cannot be moved: immutable or append-only (lsattr)",
+        hint:
+          "as root with the capability LINUX_IMMUTABLE, on the node where the pod has not: chattr -i -a \(pinned.prefix(5).map { Format.shell($0.string) }.joined(separator: " "))\(pinned.count > 5 ? " …" : ""); set it again afterwards"
+      )
+    ]
+  }
+
+  /// A mount point can neither be exchanged nor removed (EBUSY, measured): better said now than after staging, or with its content gone.
+  /// What lies on it is restored by a run of its own, whose staging lies there, too.
+  func mountProblems(_ directory: Directory, _ plan: Plan) throws -> [Problem] {
+    let mounts = try Mount.below(directory, steps: plan.paths).filter { mount in
+      plan.paths.isEmpty || plan.paths.contains { mount.holds($0) || mount.lies(in: $0) }
+    }
+    if mounts.isEmpty { return [] }
+    let paths = { (paths: [String]) in
+      let outer = configuration.files?.mounted.map { $0 + "/" } ?? ""
+      return "FILES_PATHS=" + Format.shell(paths.map { outer + $0 }.joined(separator: ","))
+    }
+    var problems = mounts.map { mount in
+      Problem(
+        "\(printable(directory.path.appending(FilePath(mount.path).components).string)) is a mount point inside what is restored, and cannot be replaced with the rest",
+        hint: mount.isReadOnly
+          ? "it is read-only, and stays as it is"
+          : "what the set has of it is restored by \(paths([mount.path])) restore --only files \(plan.source.arguments)")
+    }
+    let others = try directory.selected(plan.paths).map(\.string).filter { path in
+      !mounts.contains { $0.holds(path) || $0.lies(in: path) }
+    }
+    if !others.isEmpty {
+      problems.append(
+        Problem(
+          "\(Format.count(others.count, "entry is", "entries are")) on none of them",
+          hint: "restored by \(paths(others.sorted())) restore --only files \(plan.source.arguments)"))
+    }
+    if !plan.databases.isEmpty {
+      problems.append(
+        Problem("the database goes with none of them", hint: "last: restore --only database \(plan.source.arguments)"))
+    }
+    return problems
+  }
+}
