@@ -67,6 +67,7 @@ public struct Restore: Sendable {
     let isResumed = await done.commit.resume(ready.quiesce)
     output(
       summary(done.staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)" + (ready.quiesce?.downtime ?? ""))
+    tellLater(done.staged, done.commit, ready.plan.id)
     await tellKept(done.commit)
     if let safety = done.safety {
       output(

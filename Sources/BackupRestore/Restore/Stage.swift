@@ -9,6 +9,8 @@ extension Restore {
     var leftOut: [String] = []
     /// Each begins with its part.
     var differences: [String] = []
+    /// Statements for what PostgreSQL refused, with the database they are for.
+    var later: [(database: String, statements: [String])] = []
 
     func differs(_ part: String) -> Bool { differences.contains { $0.hasPrefix(part + ": ") } }
   }
@@ -42,6 +44,7 @@ extension Restore {
         case .database(let target, let database):
           staged.databases.append((target, database.evidence))
           staged.opening += database.opening
+          if !database.later.isEmpty { staged.later.append((target.live, database.later)) }
           staged.differences += database.differences.map { "database \(target.live): " + $0 }
         }
       }
