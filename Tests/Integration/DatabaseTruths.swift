@@ -200,7 +200,7 @@ import Testing
   }
 
   /// pg_restore runs with an empty search_path, and so does what an index calls.
-  @Test func aFunctionThatNeedsASearchPathIsNamedWithAWayOut() async throws {
+  @Test func aFunctionThatNeedsASearchPathIsRestored() async throws {
     let site = try await Site(cluster: try await Cluster.shared.value, files: false)
     try await site.createDatabase(
       """
@@ -210,10 +210,8 @@ import Testing
       """)
     try await site.run("init")
     #expect(try await site.run("backup").code == 0)
-    let failed = try await site.run("restore")
-    #expect(failed.code == 21 && failed.errors.contains("ALTER FUNCTION … SET search_path"), "\(failed)")
-    _ = try await site.sql("ALTER FUNCTION public.lazy(int) SET search_path = public")
-    #expect(try await site.run("backup").code == 0)
-    #expect(try await site.run("restore").code == 0)
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0 && restored.output.contains("rows and content, definitions"), "\(restored)")
+    #expect(!restored.errors.contains("ANALYZE failed"), "\(restored)")
   }
 }

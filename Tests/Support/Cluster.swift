@@ -16,16 +16,19 @@ public final class Cluster: Sendable {
 
   private let options: [String]
   private let missing: String?
+  private let memory: String?
 
   /// - Parameters:
   ///   - options: postgres' own, as `name=value`.
   ///   - room: a file system of its own, of that size, as mount(8) takes it.
   ///   - extension: one that this server does not have.
   ///   - primary: what it is a standby of.
+  ///   - memory: the size of its /dev/shm.
   public init(
-    options: [String] = [], room: String? = nil, without extension: String? = nil, standbyOf primary: Cluster? = nil
+    options: [String] = [], room: String? = nil, without extension: String? = nil, standbyOf primary: Cluster? = nil,
+    memory: String? = nil
   ) async throws {
-    (self.options, missing) = (options, `extension`)
+    (self.options, missing, self.memory) = (options, `extension`, memory)
     directory = "/tmp/backup-restore-cluster.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
     port = try Self.freePort()
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
@@ -60,6 +63,10 @@ public final class Cluster: Sendable {
       let hide = "cp -a \(extensions) $1/; rm $1/extension/\(missing)*; mount --bind $1/extension \(extensions)"
       let script = hide + "; shift; exec \"$@\""
       arguments = ["unshare", "--mount", "sh", "-euc", script, "sh", directory]
+    }
+    if let memory {
+      let script = "mount -t tmpfs -o size=\(memory) none /dev/shm; exec \"$@\""
+      arguments += ["unshare", "--mount", "sh", "-euc", script, "sh"]
     }
     arguments += Self.unprivileged + [Self.binaries + "/postgres", "-D", directory + "/data"]
     arguments += (settings + options).flatMap { ["-c", $0] }

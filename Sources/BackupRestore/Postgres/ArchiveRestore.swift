@@ -8,44 +8,61 @@ struct ArchiveRestore: Sendable {
   let keepOwners: Bool
   /// Who makes everything, and owns it; nil: as saved.
   var role: String? = nil
+  /// Where one of them is missing, everything goes into the database's own.
+  var keepTablespaces = true
 
   /// pg_restore 17 and newer set `transaction_timeout`, which servers before 17 do not know; still so in 17.12 and 18.6.
   var expectsTimeoutError: Bool { clientMajor >= 17 && serverMajor < 17 }
 
-  /// A nil archive is read from standard input, which pg_restore cannot do in parallel.
-  func command(staging: String, archive: String?, jobs: Int) -> Command {
-    // --dbname makes it connect; a name with = would be read as a connection string, so it goes through the environment.
-    var arguments = ["--dbname=\(DatabaseSettings.keepalives)", "--no-password"]
-    if !expectsTimeoutError { arguments.append("--exit-on-error") }
-    if !keepOwners || role != nil { arguments.append("--no-owner") }
-    if let role { arguments.append("--role=\(role)") }
-    if let archive { arguments += ["--jobs=\(jobs)", archive] }
-    return Command(program, arguments, environment: settings.environment(base, database: staging))
+  /// What of it, and how.
+  struct Choice: Sendable {
+    var arguments: [String] = []
+    /// A file with the entries that are wanted; nil: all.
+    var list: String? = nil
+    /// For what is tried again; nil: the first time.
+    var searchPath: String? = nil
   }
 
-  /// Runs it. - Throws: `Failure` when pg_restore fails for any other reason than that one known error, or its sessions stand still.
-  func run(_ command: Command, input: Input, backends: BackendWatch) async throws {
+  /// A nil archive is read from standard input, which pg_restore cannot do in parallel.
+  func command(staging: String, archive: String?, jobs: Int, _ choice: Choice = Choice()) -> Command {
+    // --dbname makes it connect; a name with = would be read as a connection string, so it goes through the environment. Without
+    // --verbose it does not say which entry was refused.
+    var arguments = ["--dbname=\(DatabaseSettings.keepalives)", "--no-password", "--verbose"]
+    if !keepOwners || role != nil { arguments.append("--no-owner") }
+    if let role { arguments.append("--role=\(role)") }
+    if !keepTablespaces { arguments.append("--no-tablespaces") }
+    arguments += choice.arguments
+    if let list = choice.list { arguments.append("--use-list=\(list)") }
+    if let archive { arguments += (jobs > 1 ? ["--jobs=\(jobs)"] : []) + [archive] }
+    var environment = settings.environment(base, database: staging)
+    if let path = choice.searchPath { environment["PGOPTIONS"] = Self.options(environment["PGOPTIONS"], path) }
+    return Command(program, arguments, environment: environment)
+  }
+
+  /// Without parallel workers, which need shared memory: a container's /dev/shm has 64 MB.
+  private static func options(_ own: String?, _ path: String) -> String {
+    let escaped = path.prefixing("\\ ", with: "\\")
+    let options = ["search_path=\(escaped)", "max_parallel_maintenance_workers=0", "max_parallel_workers_per_gather=0"]
+    return ([own].compactMap(\.self) + options.map { "-c \($0)" }).joined(separator: " ")
+  }
+
+  /// Runs it to the archive's end, and returns what the server refused. - Throws: `Failure` when pg_restore fails for any other reason
+  /// than that and the one known error, or its sessions stand still.
+  func run(_ command: Command, input: Input, backends: BackendWatch) async throws -> [Refusal] {
     let errors = ClientErrors("pg_restore")
     backends.watch.begin()
     let outcome = try await Runner.run(
       command, input: input, output: .document(limit: 1 << 16), watch: backends.watch, errors: errors.take)
     if outcome.stopped != nil { throw backends.failure("pg_restore") }
-    if outcome.ending.succeeded { return }
-    if expectsTimeoutError, outcome.ending == .exited(1), errors.onlyTimeout {
+    if outcome.ending.succeeded { return [] }
+    let isOver = outcome.ending == .exited(1)
+    if expectsTimeoutError, isOver, errors.onlyTimeout || errors.refusals != nil {
       log.info("pg_restore \(clientMajor) set transaction_timeout, which server \(serverMajor) does not know: harmless, ignored")
-      return
+      if errors.onlyTimeout { return [] }
     }
-    // pg_restore runs with an empty search_path, also what an index or a generated column calls.
-    let path =
-      errors.first?.contains("does not exist") == true
-      ? "; a function that an index, a view or a column calls must name its schemas, or carry them: ALTER FUNCTION … SET search_path"
-      : ""
-    let rights =
-      role.map {
-        "; what only a superuser can make, not \(printable($0)) who owns the rest: restore --as-superuser loads all as POSTGRES_USER"
-      } ?? ""
+    if isOver, let refusals = errors.refusals { return refusals }
     throw Failure(
       .verificationFailed, "pg_restore failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
-      hint: outcome.ending.hint("nothing live was changed; the line above names what the server refused\(path)\(rights)"))
+      hint: outcome.ending.hint("nothing live was changed; mend what the line above names, then run it again"))
   }
 }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Standard error of pg_restore or psql. Counts errors, and of them the one that is known to be harmless.
+/// Standard error of pg_restore or psql. Counts errors, and of them the one that is known to be harmless; tells what pg_restore was at.
 final class ClientErrors: Sendable {
   private struct State {
     var lines = 0
@@ -8,6 +8,11 @@ final class ClientErrors: Sendable {
     var timeouts = 0
     var ignored: Int?
     var first: String?
+    var entries: [Refusal] = []
+    /// The place among them of the one that is being told of.
+    var current: Int?
+    /// Errors before any entry was named.
+    var homeless = 0
   }
   private let state = Mutex(State())
   private let program: String
@@ -25,29 +30,61 @@ final class ClientErrors: Sendable {
     state.withLock { $0.errors > 0 && $0.errors == $0.timeouts && (1...$0.errors).contains($0.ignored ?? 0) }
   }
 
+  /// What the server refused of an archive that was gone through to its end. Nil where it was not, or an error is no entry's.
+  ///
+  /// pg_restore's own count is no help: with `--jobs` it adds up what each worker has met so far (8 counted, 4 printed; measured, 15.20).
+  var refusals: [Refusal]? {
+    state.withLock { state in
+      guard state.ignored != nil, state.homeless == 0, !state.entries.isEmpty else { return nil }
+      // Two workers that fail at once: the second one's error stands behind the first one's.
+      let spare = state.entries.compactMap { $0.errors.first }.first
+      return state.entries.map { entry in
+        entry.errors.isEmpty && spare != nil ? Refusal(id: entry.id, name: entry.name, errors: [spare!]) : entry
+      }
+    }
+  }
+
   static let mostShown = 100
 
   @Sendable func take(_ line: String) {
-    let shown = state.withLock { state in
-      state.lines += 1
-      if let error = Self.error(line) {
-        state.errors += 1
-        if Self.isTimeout(error, line) {
-          state.timeouts += 1
-        } else {
-          state.first = state.first ?? Secret.mask(error)
-        }
+    let shown: Int? = state.withLock { state in
+      if let entry = line.wholeMatch(of: /pg_restore: from TOC entry (\d+); \d+ \d+ (.*)/), let id = Int(entry.1) {
+        state.current = state.entries.firstIndex { $0.id == id } ?? state.entries.endIndex
+        if state.current == state.entries.endIndex { state.entries.append(Refusal(id: id, name: String(entry.2))) }
       }
+      if let error = Self.error(line) { Self.take(error, line, &state) }
       if let range = line.firstRange(of: "errors ignored on restore: ") { state.ignored = Int(line[range.upperBound...]) }
+      if line.hasPrefix("Command was: "), let current = state.current, !state.entries[current].errors.isEmpty {
+        state.entries[current].errors[state.entries[current].errors.count - 1].command = String(line.dropFirst(13))
+      }
+      if isProgress(line) { return nil }
+      state.lines += 1
       return state.lines
     }
     // Rows of the dump may stand in these.
-    if ["CONTEXT:", "DETAIL:", "LINE "].contains(where: line.hasPrefix) { return }
+    guard let shown, !["CONTEXT:", "DETAIL:", "LINE ", "COPY "].contains(where: line.hasPrefix) else { return }
     if shown < Self.mostShown {
       log.info("\(line.hasPrefix(program) ? "" : program + ": ")\(Secret.mask(printable(line)))")
     } else if shown == Self.mostShown {
       log.info("\(program): further lines are counted and not shown")
     }
+  }
+
+  private static func take(_ error: String, _ line: String, _ state: inout State) {
+    state.errors += 1
+    if isTimeout(error, line) {
+      state.timeouts += 1
+      return
+    }
+    let said = Secret.mask(error)
+    state.first = state.first ?? said
+    if let current = state.current { state.entries[current].errors.append(.init(said: said)) } else { state.homeless += 1 }
+  }
+
+  /// What pg_restore tells of its work: it names no entry without `--verbose`.
+  private func isProgress(_ line: String) -> Bool {
+    program == "pg_restore" && line.hasPrefix("pg_restore: ")
+      && !["error:", "warning:", "detail:", "hint:"].contains { line.dropFirst(12).hasPrefix($0) }
   }
 
   private static func isTimeout(_ error: String, _ line: String) -> Bool {

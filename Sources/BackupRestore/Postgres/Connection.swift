@@ -28,7 +28,8 @@ package actor Connection {
     deinit { PQfinish(pointer) }
   }
 
-  /// Connects, within `waits.connect`, and pins what would change the text form of values.
+  /// Connects, within `waits.connect`, and pins what would change the text form of values. Without parallel workers, which need shared
+  /// memory: a container's /dev/shm has 64 MB.
   ///
   /// - Throws: `ConnectionError` when the server does not let us in.
   package init(_ settings: DatabaseSettings, database: String, waits: Waits, isWatched: Bool = true) async throws {
@@ -67,7 +68,8 @@ package actor Connection {
       SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
       SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = ''; SET row_security = off;
       SET standard_conforming_strings = on; SET xmlbinary = 'base64'; SET statement_timeout = 0;
-      SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s'; SET quote_all_identifiers = off;
+      SET default_transaction_read_only = off; SET max_parallel_workers_per_gather = 0; SET quote_all_identifiers = off;
+      SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s';
       \(Self.restriction)
       """)
     // The server's own end of what the options above are for ours: it keeps the locks of a node that is lost for hours else.

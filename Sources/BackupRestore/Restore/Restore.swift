@@ -69,6 +69,7 @@ public struct Restore: Sendable {
     output(
       summary(done.staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)" + (ready.quiesce?.downtime ?? ""))
     tellMaintenance(done.commit)
+    tellLater(done.staged, done.commit, ready.plan.id)
     await tellKept(done.commit)
     if let safety = done.safety {
       output(

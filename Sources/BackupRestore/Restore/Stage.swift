@@ -11,6 +11,8 @@ extension Restore {
     var leftOut: [String] = []
     /// Each begins with its part.
     var differences: [String] = []
+    /// Statements for what PostgreSQL refused, with the database they are for.
+    var later: [(database: String, statements: [String])] = []
 
     mutating func take(_ staged: StagedFiles) {
       (files, limits) = (staged.evidence, staged.limits)
@@ -46,6 +48,7 @@ extension Restore {
         case .database(let target, let database):
           staged.databases.append((target, database.evidence))
           staged.opening += database.opening
+          if !database.later.isEmpty { staged.later.append((target.live, database.later)) }
           staged.differences += database.differences.map { "database \(target.live): " + $0 }
         }
       }

@@ -8,6 +8,8 @@ extension Restore {
     /// What makes it the application's, under its live name.
     let opening: [String]
     let differences: [String]
+    /// Statements for what is left out.
+    let later: [String]
   }
 
   func stage(_ target: Target, _ ready: Ready) async throws -> StagedDatabase {
@@ -22,19 +24,22 @@ extension Restore {
         hint: "nothing live was changed; the server lacks what PostgreSQL names: locale, encoding or rights")
     }
     do {
-      var accepted = try await load(target, staging, ready)
+      var loaded = try await load(target, staging, ready)
       let (reading, analysing) = (try await server.open(target.staging), try await server.open(target.staging))
-      // Statistics are not in the archive; without them the first queries of the application would be slow.
+      // Statistics are not in the archive; without them the first queries of the application would be slow. ANALYZE calls what indexes call.
+      let path = try await SearchPaths.read(properties, owner: staging.owner, server.session)[0]
+      try await analysing.execute("SET search_path = \(path)")
       async let analysed = settled { try await analysing.execute("ANALYZE") }
       let copy = try await EvidenceReader(connection: reading, isOurs: true).read()
       if case .failure(let error) = await analysed {
         try Task.checkCancellation()
         log.warning("database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand, or the first queries are slow")
       }
-      accepted += try await staging.prepare(accepting: options.acceptDifferences)
+      loaded.differences += try await staging.prepare(accepting: options.acceptDifferences)
       return StagedDatabase(
         evidence: copy, opening: staging.opening(as: target.live),
-        differences: accepted + (target.part.evidence?.differences(in: copy, owners: ready.missingRoles.isEmpty) ?? []))
+        differences: loaded.differences
+          + (target.part.evidence?.differences(in: copy, owners: ready.missingRoles.isEmpty) ?? []), later: loaded.later)
     } catch let error as DatabaseError {
       throw Failure(
         .verificationFailed, "staging database \(target.staging): \(error.message)",
@@ -50,14 +55,14 @@ extension Restore {
     return try await DatabaseProperties(server.session).plain(owner: server.settings.user)
   }
 
-  /// Returns the errors that the operator accepts.
-  private func load(_ target: Target, _ staging: Staging, _ ready: Ready) async throws -> [String] {
+  /// Returns what the operator accepts.
+  private func load(_ target: Target, _ staging: Staging, _ ready: Ready) async throws -> LeftOut.Result {
     if !target.part.isPlain {
       let loader = try await loader(target, staging)
-      try await loadArchive(target, ready, as: loader)
+      let leftOut = try await loadArchive(target, staging, ready, as: loader)
       try await loader?.remove()
       try await staging.loaded()
-      return []
+      return leftOut
     }
     let server = ready.server!
     let dump = PlainDump(
@@ -72,7 +77,7 @@ extension Restore {
       }
     }
     try await staging.loaded()
-    return errors
+    return LeftOut.Result(differences: errors)
   }
 
   /// Who loads it in place of a superuser. What the record does not say of this very dump says nothing of it.
@@ -94,37 +99,56 @@ extension Restore {
   }
 
   /// In parallel from a spooled archive where TMPDIR has the room, else streamed.
-  private func loadArchive(_ target: Target, _ ready: Ready, as loader: Loader?) async throws {
+  private func loadArchive(_ target: Target, _ staging: Staging, _ ready: Ready, as loader: Loader?) async throws
+    -> LeftOut.Result
+  {
     let server = ready.server!
     let repository = context.repository(ready.plan.source.databaseIn)
     let client = try ready.clients.restore(archive: target.part.pgDump ?? ready.clients.newestMajor, server: server.major)
     let restore = ArchiveRestore(
       settings: loader?.settings ?? server.settings, program: client.program, clientMajor: client.major,
       serverMajor: server.major, base: context.base, keepOwners: ready.missingRoles.isEmpty, role: loader?.owner.role)
+    let paths = try await SearchPaths.read(staging.properties, owner: staging.owner, server.session)
     let spool = ready.scratch.path.appending(percentEncoded(target.staging.utf8))
     let free = min(try Tree.free(ready.scratch.path.string).bytes, context.configuration.scratchBytes ?? .max)
     // Room for every database of the set at once, and some for restic's own scratch files.
     let need = ready.plan.databases.reduce(0) { $0 + $1.part.bytes } + 256 << 20
-    if free > need {
+    let isSpooled = free > need
+    if isSpooled {
       let file = try FileDescriptor.open(
         spool, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
       try await spooling(to: spool) {
         try await repository.dump(target.part.archive, of: target.part.snapshot, into: file, watch: $0)
       }
-      try await watching(target, ready, limit: configuration.waits.stall) {
-        try await restore.run(
-          restore.command(staging: target.staging, archive: spool.string, jobs: Self.jobs), input: .none, backends: $0)
-      }
-      try Tree.remove(spool)
     } else {
       log.info("TMPDIR has \(Format.bytes(free)) free, a parallel restore needs \(Format.bytes(need)): streaming instead")
-      // restic writes into pg_restore: the data goes from child to child.
-      try await streaming(target, ready) { backends in
-        try await repository.piped(target.part.archive, of: target.part.snapshot) {
-          try await restore.run(restore.command(staging: target.staging, archive: nil, jobs: 1), input: $0, backends: backends)
-        }
-      }
     }
+    // restic writes into pg_restore: the data goes from child to child.
+    let source =
+      isSpooled ? ArchiveSource.file(spool) : .repository(repository, path: target.part.archive, snapshot: target.part.snapshot)
+    let patience = configuration.waits.stall + (isSpooled ? .zero : configuration.waits.lock)
+    let leftOut = try await watching(target, ready, limit: patience) { backends in
+      let load = ArchiveLoad(
+        restore: restore, source: source, staging: target.staging, scratch: ready.scratch.path, backends: backends,
+        searchPaths: paths)
+      return try await settle(try await load.run(jobs: Self.jobs), of: load, target, as: loader)
+    }
+    if isSpooled { try Tree.remove(spool) }
+    return leftOut
+  }
+
+  /// A refusal ends the restore with all of them named, unless the operator takes what there is.
+  private func settle(
+    _ refused: [Refusal], of load: ArchiveLoad, _ target: Target, as loader: Loader?
+  ) async throws -> LeftOut.Result {
+    if refused.isEmpty { return LeftOut.Result() }
+    if !options.acceptDifferences {
+      let hint = refused.hint(role: loader?.owner.role)
+      throw Failure(.verificationFailed, refused.map { Problem("database \(target.live): \($0.text)", hint: hint) })
+    }
+    let session = try await Connection(load.restore.settings, database: target.staging, waits: configuration.waits)
+    if let role = loader?.owner.role { _ = try await session.query("SET ROLE \(SQL.identifier(role))") }
+    return try await LeftOut(load: load, session: session, contents: try await load.contents()).settle(refused)
   }
 
   /// A repository that stands still in the middle is given up by STALL_TIMEOUT: the file that grows tells.

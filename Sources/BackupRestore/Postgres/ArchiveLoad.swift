@@ -1,0 +1,114 @@
+import SystemPackage
+
+/// An archive on its way into a staging database: what the server refuses is tried again, and named in the end.
+struct ArchiveLoad: Sendable {
+  let restore: ArchiveRestore
+  let source: ArchiveSource
+  let staging: String
+  /// For lists of entries.
+  let scratch: FilePath
+  let backends: BackendWatch
+  /// What functions may find by, the likeliest first.
+  let searchPaths: [String]
+  /// What of it is loaded.
+  var arguments: [String] = []
+  /// Entries that are not wanted, by their line in the table of contents.
+  var leavesOut: @Sendable (Substring) -> Bool = { _ in false }
+
+  /// - Returns: what is refused for good, in the archive's order.
+  func run(jobs: Int, all: [Entry]? = nil) async throws -> [Refusal] {
+    var choice = ArchiveRestore.Choice(arguments: arguments)
+    if let all { choice.list = try list(all.filter { !leavesOut($0.text) }.map(\.id)) }
+    let refused = try await source.read { [choice] archive, input in
+      try await restore.run(
+        restore.command(staging: staging, archive: archive, jobs: archive == nil ? 1 : jobs, choice), input: input,
+        backends: backends)
+    }
+    if refused.isEmpty { return [] }
+    return try await again(refused, in: try await contents())
+  }
+
+  /// Once more after all the rest, one after the other: some want rows of another table, or what a function finds by the search_path.
+  private func again(_ refused: [Refusal], in contents: [Entry]) async throws -> [Refusal] {
+    var made = refused.filter(\.isMade)
+    var left = refused.filter { !$0.isMade }
+    var isMoving = true
+    while isMoving, !left.isEmpty {
+      isMoving = false
+      for path in searchPaths where !left.isEmpty {
+        log.info(
+          "\(Format.count(left.count, "refused object is", "refused objects are")) tried again with search_path \(printable(path))"
+        )
+        let still = try await pass(left.map(\.id), in: contents, searchPath: path)
+        made += still.filter(\.isMade)
+        let next = still.filter { !$0.isMade }
+        isMoving = isMoving || next.count < left.count
+        left = next
+      }
+    }
+    return (made + left).sorted(by: contents)
+  }
+
+  /// Those entries alone, in the archive's order, without parallel workers.
+  func pass(_ ids: [Int], in contents: [Entry], searchPath: String) async throws -> [Refusal] {
+    let wanted = Set(ids)
+    let list = try list(contents.map(\.id).filter(wanted.contains))
+    return try await source.read(opened: true) { archive, input in
+      let command = restore.command(
+        staging: staging, archive: archive, jobs: 1, .init(arguments: arguments, list: list, searchPath: searchPath))
+      return try await restore.run(command, input: input, backends: backends)
+    }
+  }
+
+  struct Entry: Sendable, Equatable {
+    let id: Int
+    /// `FK CONSTRAINT public sale sale_item_fkey postgres`
+    let text: Substring
+  }
+
+  /// The archive's table of contents, in its order.
+  func contents() async throws -> [Entry] {
+    let text = try await text(["--list"])
+    return text.split(separator: "\n").compactMap { line in
+      guard let entry = line.wholeMatch(of: /(\d+); \d+ \d+ (.*)/), let id = Int(entry.1) else { return nil }
+      return Entry(id: id, text: entry.2)
+    }
+  }
+
+  /// The entries as SQL, to be run later.
+  func script(_ refused: [Refusal]) async throws -> String {
+    try await text(["--file=-", "--no-owner", "--use-list=\(list(refused.map(\.id)))"])
+  }
+
+  private func text(_ arguments: [String]) async throws -> String {
+    try await source.read(opened: true) { archive, input in
+      let command = Command(restore.program, arguments + (archive.map { [$0] } ?? []), environment: restore.base)
+      let errors = ClientErrors("pg_restore")
+      let outcome = try await Runner.run(command, input: input, output: .document(limit: 64 << 20), errors: errors.take)
+      if outcome.ending.succeeded { return String(decoding: outcome.document, as: UTF8.self) }
+      throw Failure(
+        .verificationFailed, "pg_restore failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",
+        hint: outcome.ending.hint("nothing live was changed; choose another set"))
+    }
+  }
+
+  private func list(_ ids: [Int]) throws -> String {
+    let path = scratch.appending("entries.\(percentEncoded(staging.utf8)).\(UInt32.random(in: 0 ... .max))")
+    let file = try FileDescriptor.open(
+      path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
+    _ = try file.closeAfter { try file.writeAll(ids.map { "\($0);\n" }.joined().utf8) }
+    return path.string
+  }
+}
+
+extension [Refusal] {
+  /// In the archive's order, and with the schema in each name.
+  func sorted(by contents: [ArchiveLoad.Entry]) -> [Refusal] {
+    let byID = Dictionary(map { ($0.id, $0) }) { first, _ in first }
+    return contents.compactMap { entry in
+      guard var refusal = byID[entry.id] else { return nil }
+      refusal.name = String(entry.text)
+      return refusal
+    }
+  }
+}
