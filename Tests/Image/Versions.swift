@@ -1,30 +1,71 @@
 import Foundation
+import Glibc
 import Support
 import Testing
 
 @testable import BackupRestore
 
-/// A PostgreSQL server of any major in a container of its own, on loopback.
+/// A PostgreSQL server of any major on loopback: in a container of its own, 16 as PyPI has it.
 final class ServerContainer: Sendable {
   let major: Int
   let port: Int
-  let container: Container
+  private let container: Container?
+  private let unpacked: Unpacked?
+
+  /// A major that no Debian has, run by an unprivileged user from a directory that it may read.
+  private final class Unpacked: Sendable {
+    let root = "/tmp/backup-restore-postgresql.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
+    private let server: Daemon
+
+    init(port: Int, password: String) async throws {
+      let packed = Engine.project + "/.build-python/lib/*/site-packages/pgserver/pginstall"
+      try await Shell.script(
+        """
+        mkdir '\(root)'; cp -a \(packed) '\(root)/program'; chmod -R a+rX '\(root)'; chmod +x '\(root)/program/bin/'*
+        echo '\(password.replacing("'", with: "'\\''"))' >'\(root)/password'
+        chown -R postgres '\(root)'
+        setpriv --reuid=postgres --regid=postgres --clear-groups '\(root)/program/bin/initdb' -D '\(root)/data' -A scram-sha-256 -U postgres \
+          --pwfile '\(root)/password' >/dev/null
+        """, in: "/tmp")
+      server = Daemon(
+        "setpriv",
+        ["--reuid=postgres", "--regid=postgres", "--clear-groups", root + "/program/bin/postgres", "-D", root + "/data"]
+          + [
+            "port=\(port)", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off",
+          ].flatMap { ["-c", $0] }, log: root + "/log")
+    }
+
+    func remove() async throws {
+      await server.stop()
+      try FileManager.default.removeItem(atPath: root)
+    }
+  }
   static let password = "the server's own"
 
   init(_ major: Int) async throws {
     self.major = major
     port = try Cluster.freePort()
-    container = try await Container(
-      ["--network", "host", "--env", "POSTGRES_PASSWORD=\(Self.password)"], image: "localhost/postgresql:\(major)",
-      ["postgres", "-c", "port=\(port)", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
+    unpacked = major == 16 ? try await Unpacked(port: port, password: Self.password) : nil
+    container =
+      major == 16
+      ? nil
+      : try await Container(
+        ["--network", "host", "--env", "POSTGRES_PASSWORD=\(Self.password)"], image: "localhost/postgresql:\(major)",
+        ["postgres", "-c", "port=\(port)", "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"])
     for _ in 0..<3000 {
       if try await psql("postgres", "SELECT 1", check: false).code == 0 { return }
       try await Task.sleep(for: .milliseconds(200))
     }
-    throw Failure(.unexpected, "PostgreSQL \(major) did not start: \(try await container.logs())", hint: "see above")
+    let log = try await container?.logs() ?? String(contentsOfFile: unpacked!.root + "/log", encoding: .utf8)
+    throw Failure(.unexpected, "PostgreSQL \(major) did not start: \(log)", hint: "see above")
   }
 
-  /// With the client of the server's own major, from the image.
+  func remove() async throws {
+    try await container?.remove()
+    try await unpacked?.remove()
+  }
+
+  /// With the client of the server's own major, or the next, from the image.
   @discardableResult
   func psql(_ database: String, _ sql: String, check: Bool = true) async throws -> Shell.Result {
     try await program("psql", ["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", database, "-f", "-"], input: sql, check: check)
@@ -34,7 +75,7 @@ final class ServerContainer: Sendable {
     let environment = ["PGHOST=127.0.0.1", "PGPORT=\(port)", "PGUSER=postgres", "PGPASSWORD=\(Self.password)"]
     return try await Engine.run(
       ["run", "--rm", "--interactive", "--network", "host"] + environment.flatMap { ["--env", $0] } + [
-        Engine.image, "/usr/lib/postgresql/\(major)/bin/\(name)",
+        Engine.image, "/usr/lib/postgresql/\([15, 17, 18].first { $0 >= major }!)/bin/\(name)",
       ] + arguments, input: input, check: check)
   }
 
@@ -45,9 +86,10 @@ final class ServerContainer: Sendable {
   }
 }
 
-/// Servers of three majors, each dumped with the client that fits.
+/// Servers of five majors, each dumped with the client that fits.
 @Suite(.serialized, .image, .timeLimit(.minutes(45))) struct Versions {
-  /// What differs between majors: identity, generated columns, partitions, a large object, an extension, row security, ICU.
+  /// What differs between majors: identity, generated columns, partitions, a large object, row security, a range, of which a server
+  /// since 14 makes a multirange.
   static let schema = """
     CREATE ROLE reader;
     CREATE TABLE t (id int GENERATED ALWAYS AS IDENTITY, v text, twice text GENERATED ALWAYS AS (v || v) STORED);
@@ -58,7 +100,9 @@ final class ServerContainer: Sendable {
     CREATE MATERIALIZED VIEW m AS SELECT count(*) FROM t;
     SELECT lo_from_bytea(0, 'large');
     GRANT SELECT ON t TO reader; ALTER TABLE t ENABLE ROW LEVEL SECURITY;
-    CREATE POLICY mine ON t USING (id > 10);
+    CREATE POLICY mine ON t USING (id > 10); CREATE TYPE span AS RANGE (subtype = int4);
+    CREATE FUNCTION plain(a int, VARIADIC b text[]) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE STATISTICS s ON id, v FROM t;
+    CREATE VIEW w AS SELECT * FROM t WHERE v IN ('a', 'b'); CREATE PUBLICATION pub FOR TABLE t;
     ALTER DATABASE app SET work_mem = '8MB'; COMMENT ON DATABASE app IS 'kept';
     """
   static let state =
@@ -81,7 +125,9 @@ final class ServerContainer: Sendable {
       #expect(try await server.psql("app", state).output == before)
       let kept = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'app'"
       #expect(try await server.psql("app", kept + "; SHOW work_mem").output == "kept\n8MB\n")
-      #expect(!restored.errors.contains("transaction_timeout"), "the fitting client has no error to tolerate")
+      if server.major != 16 {
+        #expect(!restored.errors.contains("transaction_timeout"), "the fitting client has no error to tolerate")
+      }
       try await server.psql("postgres", "DROP DATABASE app")
       for name in try await server.psql("postgres", "SELECT datname FROM pg_database WHERE datname LIKE 'app.%'").output.split(
         separator: "\n")
@@ -98,7 +144,16 @@ final class ServerContainer: Sendable {
     try await Self.roundTrip(from: servers[1], into: [servers[1], servers[2]])
     for server in servers { try await server.psql("postgres", "DROP ROLE IF EXISTS reader") }
     try await Self.roundTrip(from: servers[2], into: [servers[2]])
-    for server in servers { try await server.container.remove() }
+    for server in servers { try await server.remove() }
+  }
+
+  /// Servers whose own client the image lacks; those that the projects deploy move on to these.
+  @Test func thirteenAndSixteenAreSavedAndRestoredIntoTheNextMajorOfTheImage() async throws {
+    let servers = try await [ServerContainer(13), ServerContainer(15), ServerContainer(16), ServerContainer(18)]
+    for server in servers { try await server.psql("postgres", "DROP ROLE IF EXISTS reader") }
+    try await Self.roundTrip(from: servers[0], into: [servers[1]])
+    try await Self.roundTrip(from: servers[2], into: [servers[2], servers[3]])
+    for server in servers { try await server.remove() }
   }
 
   @Test func anOlderServerWithoutItsOwnClientIsServedByANewerOne() async throws {
@@ -123,11 +178,11 @@ final class ServerContainer: Sendable {
       ["restore.sh", "--dry-run"], with: server.settings,
       without(17) + without(18))
     #expect(listed.code == 22 && listed.errors.contains("the archive was made by pg_dump 17"), "\(listed.errors)")
-    try await server.container.remove()
+    try await server.remove()
     let newer = try await ServerContainer(18)
     try await newer.psql("postgres", "CREATE DATABASE app TEMPLATE template0")
     let old = try await site.run(["backup.sh"], as: .backup, with: newer.settings, without(18))
     #expect(old.code == 20 && old.errors.contains("the newest pg_dump here is 17"), "\(old.errors)")
-    try await newer.container.remove()
+    try await newer.remove()
   }
 }

@@ -66,6 +66,8 @@ struct SchemaReader: Sendable {
   private var sql: String {
     """
     WITH member AS MATERIALIZED (SELECT classid, objid FROM pg_depend WHERE deptype = 'e'),
+    -- What the server makes by itself with a type, and pg_dump leaves to it: for a range, multiranges since 14, their functions and casts.
+    made AS MATERIALIZED (SELECT classid, objid FROM pg_depend WHERE deptype = 'i' AND refclassid = 'pg_type'::regclass),
     space AS MATERIALIZED (SELECT n.* FROM pg_namespace n WHERE \(EvidenceReader.ours)),
     rel AS MATERIALIZED (SELECT c.* FROM pg_class c JOIN space n ON n.oid = c.relnamespace WHERE c.relpersistence <> 't'
       AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)),
@@ -78,7 +80,8 @@ struct SchemaReader: Sendable {
       UNION ALL \(partsOfRelations)
       UNION ALL \(routinesAndTypes)
       UNION ALL \(others)) o (class, oid, definition)
-      WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = o.class AND m.objid = o.oid)),
+      WHERE NOT EXISTS (SELECT FROM member m WHERE m.classid = o.class AND m.objid = o.oid)
+        AND NOT EXISTS (SELECT FROM made m WHERE m.classid = o.class AND m.objid = o.oid)),
     everything(kind, name, definition) AS (
       SELECT i.type, i.identity, o.definition FROM object o, pg_identify_object(o.class, o.oid, 0) i
       UNION ALL \(comments)

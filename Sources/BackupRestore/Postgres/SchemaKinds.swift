@@ -154,7 +154,8 @@ extension SchemaReader {
         UNION ALL SELECT 'pg_foreign_server'::regclass, oid, 0, 'S', srvowner, srvacl FROM pg_foreign_server) w
       ) w CROSS JOIN usual u
       LEFT JOIN pg_init_privs p ON p.classoid = w.class AND p.objoid = w.oid AND p.objsubid = w.sub
-      WHERE w.acl IS DISTINCT FROM p.initprivs OR (w.mine AND pg_get_userbyid(w.owner) <> u.owner)) g,
+      WHERE (w.acl IS DISTINCT FROM p.initprivs OR (w.mine AND pg_get_userbyid(w.owner) <> u.owner))
+        AND NOT EXISTS (SELECT FROM made m WHERE m.classid = w.class AND m.objid = w.oid)) g,
       pg_identify_object(g.class, g.oid, g.sub) i
     WHERE g.owner IS NOT NULL OR g.grants IS NOT NULL
     UNION ALL SELECT 'grant', 'usual owner', owner FROM usual WHERE owner IS NOT NULL
