@@ -98,11 +98,11 @@ import Testing
         SELECT coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0) FROM pg_locks
         WHERE NOT granted AND relation IS NOT NULL AND database = (SELECT oid FROM pg_database WHERE datname = '\(site.database)')
         """
-      let now = try await Shell.run(
+      let now = try? await Shell.run(
         Cluster.binaries + "/psql", ["-XAtqc", waits],
         environment: site.cluster!.environment.merging(["PGDATABASE": "postgres"]) { $1 },
         check: false)
-      longest = max(longest, Double(now.output.trimming(" \n")) ?? 0)
+      longest = max(longest, Double(now?.output.trimming(" \n") ?? "") ?? 0)
       try? await Task.sleep(for: .milliseconds(100))
     }
     return longest

@@ -150,6 +150,40 @@ import Testing
     await server.stop()
   }
 
+  /// Even its own locks stay, night after night; no night waits for those of the nights before.
+  @Test func onAStoreThatDeletesNothingNoNightWaitsAndTheOldPasswordStays() async throws {
+    let site = try await Site(settings: [
+      "LOCK_WAIT": "3000", "RESTIC_KEEP_LAST": "1", "RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0",
+    ])
+    let (port, open) = try (Cluster.freePort(), Cluster.freePort())
+    let options = ["--path", site.root + "/server", "--listen", "127.0.0.1:\(port)", "--no-auth"]
+    let server = Daemon("restic-rest-server", options, log: site.root + "/server.log")
+    try await Shell.untilListening(port)
+    let program = Preloaded.sources + "/keeps-everything.py"
+    let store = Daemon("python3", [program, "\(port)", "\(open)"], log: site.root + "/store.log")
+    try await Shell.untilListening(open)
+    let remote = ["RESTIC_REPOSITORY": "rest:http://127.0.0.1:\(open)/"]
+    #expect(try await site.run("init", with: remote).code == 0)
+    for night in 1...3 {
+      try await site.script("echo \(night) >a")
+      let run = try await site.run("backup", ["--check"], with: remote)
+      #expect(run.code == 0 && run.errors.contains("is append-only: its server does the forgetting"), "\(run)")
+      #expect(!run.errors.contains("waiting up to LOCK_WAIT") && run.output.contains("the structure is whole"), "\(run)")
+      #expect(run.errors.components(separatedBy: "Remove(<lock/").count == 2, "\(run)")
+    }
+    #expect(try await site.run("restore", ["--list"], with: remote).output.components(separatedBy: "\n").count > 3)
+    #expect(try await site.run("restore", with: remote).code == 0)
+    for _ in 0..<2 {
+      let run = try await site.run("init", ["--rotate-password"], with: remote.merging(Self.rotation) { $1 })
+      #expect(run.code == 4 && run.errors.contains("is append-only: the old password stays in force"), "\(run)")
+    }
+    for settings in [remote, remote.merging(Self.rotated) { $1 }] {
+      #expect(try await site.run("backup", with: settings).code == 0)
+    }
+    await store.stop()
+    await server.stop()
+  }
+
   @Test func theSecondRepositoryHasItsOwnRotation() async throws {
     let site = try await Site()
     let copy = ["COPY_RESTIC_REPOSITORY": site.root + "/copy", "COPY_RESTIC_PASSWORD": "the copy's"]

@@ -14,6 +14,7 @@ extension Backup {
       return .attention
     }
     do {
+      if context.repositories.contains(where: \.deletesNothing) { return leftToServer(context) }
       let removed = try await removedByPolicy(in: context)
       // Every call to restic costs half a second of processor time for its key (measured).
       if removed.isEmpty, let ready, ready.isWhole(context.host), ready.catalog.ahead(context.host) == nil { return .done }
@@ -35,13 +36,17 @@ extension Backup {
       return .done
     } catch {
       try Task.checkCancellation()
-      if "\(error)".contains("403 Forbidden") {
-        log.info("\(context.sets.shown) is append-only: its server does the forgetting")
-        return .done
+      if (error as? Failure)?.isAppendOnly == true {
+        return leftToServer(context)
       }
       log.error("set \(record.id) is saved, but retention failed", error)
       return .attention
     }
+  }
+
+  private func leftToServer(_ context: Context) -> ExitStatus {
+    log.info("\(context.sets.shown) is append-only: its server does the forgetting")
+    return .done
   }
 
   func plan(

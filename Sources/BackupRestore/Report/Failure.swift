@@ -17,6 +17,8 @@ package struct Failure: Error, Equatable, Sendable {
   var packs: Set<String> = []
   /// What lies on the volume where the toolkit's own should is not, and that is the reason.
   var isForeign = false
+  /// The store of a repository deletes nothing for us, and that is the reason.
+  var isAppendOnly = false
   /// What answered in the server's place is a pooler, and that is the reason.
   var isPooler = false
 

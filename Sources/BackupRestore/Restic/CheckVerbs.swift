@@ -20,7 +20,7 @@ extension Repository {
       where failure.status != .repositoryFailed
     { throw failure } catch is Failure {}
     log.info("\(shown): not found whole; looking again with the lock that keeps others out")
-    return try await check(part, parts, locked: readOnly == nil)
+    return try await check(part, parts, locked: readOnly == nil && !deletesNothing)
   }
 
   private func check(_ part: Int, _ parts: Int, locked: Bool) async throws -> Damage? {

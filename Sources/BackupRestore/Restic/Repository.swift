@@ -118,6 +118,11 @@ struct Repository: Sendable {
 
   // MARK: Running
 
+  /// Stores that leave even the locks of their runs where they are: a server that is append-only, a key that may not delete.
+  private static let undeletable = Locked<Set<String>>([])
+  /// Known from the first lock on that a run could not take away.
+  var deletesNothing: Bool { Self.undeletable.value.contains(shown) }
+
   /// How restic says that it tries again.
   static let retrying = " returned error, retrying after "
 
@@ -173,6 +178,8 @@ struct Repository: Sendable {
         if !Self.sharesItsHostName {
           _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
         }
+        // What is locked to everybody else waits for the locks of all nights before, and they stay.
+        if deletesNothing { break }
         let seconds = min(wait, ContinuousClock().now.duration(to: end)).components.seconds + 1
         let patient = Array(arguments[..<1] + ["--retry-lock", "\(seconds)s"] + arguments[1...])
         (result, stopped) = try await attempt(command(patient, directory: directory), extra, input, output, nil, watch)
@@ -198,6 +205,7 @@ struct Repository: Sendable {
     let outcome = try await Runner.run(
       command, input: input, output: output, deadline: deadline, watch: watch, errors: heard.take)
     let all = heard.all
+    if all.errors.contains(where: ResticErrors.isLeftLock) { Self.undeletable.change { $0.insert(shown) } }
     let result = Result(
       ending: outcome.ending, document: outcome.document, items: all.items, errors: all.errors,
       onlyVanished: all.vanished > 0 && all.others == 0, refusals: all.others == all.refusals.count ? all.refusals : Refusals())

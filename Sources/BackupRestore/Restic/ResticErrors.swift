@@ -51,6 +51,12 @@ final class ResticErrors: Sendable {
 
   static let most = 1000
 
+  /// How restic says that a store refuses to remove a lock, after it has tried again for what may pass (measured, 0.19).
+  static func isLeftLock(_ line: String) -> Bool {
+    (line.hasPrefix("Remove(<lock/") && line.contains(") failed: ")) || line.hasPrefix("error while unlocking: ")
+  }
+  private static let toldOfLocks = Locked(false)
+
   @Sendable func take(_ line: String) {
     // Masked where it is remembered or logged, not here: a password that is also a JSON key would destroy the message.
     // restic clears its status line with a carriage return before some messages.
@@ -62,7 +68,10 @@ final class ResticErrors: Sendable {
       // What the dump prints comes through restic, marked with the program restic started: env, which became pg_dump.
       let dump = "subprocess env: "
       let text = line.hasPrefix(dump) ? String(line.dropFirst(dump.count)) : "restic: " + line
-      log.info("\(Secret.mask(printable(text)))")
+      // Every call leaves one there.
+      var isTold = false
+      if Self.isLeftLock(line) { Self.toldOfLocks.change { (isTold, $0) = ($0, true) } }
+      if !isTold { log.info("\(Secret.mask(printable(text)))") }
       // A path of FILES_PATHS that went since preflight: plain text where all else is JSON (measured, 0.19.1).
       let skipped = " does not exist, skipping"
       return remember(

@@ -29,6 +29,12 @@ extension Repository {
     let said = result.errors.last.map { ": " + $0 } ?? ""
     let has = { (words: String) in result.errors.contains { $0.contains(words) } }
     switch result.ending {
+    case .exited(11) where deletesNothing:
+      var failure = Failure(
+        .repositoryFailed, "\(shown) deletes nothing, so the locks of earlier runs stay\(said)",
+        hint: "what keeps others out, as forgetting does, is its server's business")
+      failure.isAppendOnly = true
+      return failure
     case .exited(10):
       return Failure(
         .repositoryMissing, "no repository at \(shown)",
@@ -42,9 +48,11 @@ extension Repository {
         .wrongPassword, "\(shown): wrong repository password",
         hint: "check \(settings.prefix)RESTIC_PASSWORD or the file \(settings.prefix)RESTIC_PASSWORD_FILE names")
     case .exited(3) where verb == "forget" && has("403 Forbidden"):
-      return Failure(
+      var failure = Failure(
         .repositoryFailed, "\(shown) answered 403 Forbidden to forget",
         hint: "an append-only server forgets by itself; otherwise look at its access rights")
+      failure.isAppendOnly = true
+      return failure
     case .exited(1) where has("invalid value for "):
       return Failure(.configuration, "restic\(said)", hint: "correct that variable")
     case .exited(1) where verb == "init" && has("404 Not Found"):
@@ -68,6 +76,7 @@ extension Repository {
             + (result.errors.count > 1 ? "; the lines above are restic's own" : ""))
         : "the repository is damaged: backup --check names the sets concerned; others are whole")
     failure.packs = packs
+    failure.isAppendOnly = verb == "key" && has("403 Forbidden")
     return failure
   }
 
