@@ -95,11 +95,13 @@ extension Backup {
     let mounts = try Mount.below(directory, steps: files.paths).filter { mount in
       files.paths.isEmpty || files.paths.contains { mount.holds($0) || mount.lies(in: $0) }
     }
-    if !mounts.isEmpty {
+    let own = mounts.filter { !$0.isLeftOut }
+    if let first = own.first {
       log.info(
-        "\(mounts.map { printable($0.path) }.joined(separator: ", ")): mount points in \(printable(files.directory)), each restored by a run of its own: FILES_PATHS=\(Format.shell(mounts[0].path)) restore --only files"
+        "\(own.map { printable($0.path) }.joined(separator: ", ")): mount points in \(printable(files.directory)), each restored by a run of its own: FILES_PATHS=\(Format.shell(first.path)) restore --only files"
       )
     }
+    if mounts.contains(where: \.isSnapshots) { log.info(".snapshot is left out: the volume's own snapshots") }
     return try mounts.compactMap { mount in
       try directory.directory(at: FilePath(mount.path)).map { Commit(directory: $0, server: commit.server) }
     }
