@@ -80,6 +80,22 @@ import Testing
     }
   }
 
+  @Test func anInPlaceOfOneVolumeThatWasInterruptedIsToldByTheNextBackup() async throws {
+    try await Self.site { site in
+      #expect(try await site.run("backup").code == 0)
+      let set = try await site.sets()[0]
+      let broken = try site.fake("restic", "[ \"$2\" = restore ] && exit 1; PATH=${PATH#*:} exec restic \"$@\"")
+      let one = ["FILES_PATHS": "one"] as [String: String?]
+      #expect(try await site.run("restore", ["--in-place"], with: one.merging(["PATH": broken]) { $1 }).code == 23)
+      let backup = try await site.run("backup")
+      #expect(
+        backup.code == 4 && backup.errors.contains("with FILES_PATHS=one: restore --in-place \(set) finishes it"), "\(backup)")
+      #expect(try await site.run("restore", ["--list"]).output.contains("doubted: the files are incomplete"))
+      #expect(try await site.run("restore", ["--in-place", set], with: one).code == 0)
+      #expect(try await site.run("backup").code == 0)
+    }
+  }
+
   /// A ConfigMap, say; and `.snapshot`, which an NFS server shows in its volumes.
   @Test func aVolumeThatIsMountedReadOnlyStaysAsItIs() async throws {
     let site = try await FileTruths.site()

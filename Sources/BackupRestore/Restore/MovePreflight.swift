@@ -70,7 +70,8 @@ extension Restore {
     let mounts = try Mount.below(directory, steps: plan.paths).filter { mount in
       plan.paths.isEmpty || plan.paths.contains { mount.holds($0) || mount.lies(in: $0) }
     }
-    let leftOut = plan.paths.isEmpty ? mounts.filter(\.isLeftOut) : []
+    // The pod of drills mounts all read-only, and says nothing of that of restores.
+    let leftOut = plan.paths.isEmpty ? mounts.filter { options.drill ? $0.isSnapshots : $0.isLeftOut } : []
     if !leftOut.isEmpty {
       log.warning(
         "\(leftOut.map { printable($0.path) }.joined(separator: ", ")): another volume, read-only or snapshots, and stays as it is"
