@@ -74,6 +74,7 @@ import Testing
     let errors = try String(contentsOfFile: broken.site.root + "/errors", encoding: .utf8)
     #expect(run.output.hasSuffix("first\n23\n"), "\(run) \(errors)")
     #expect(errors.contains("no space left on device"), "\(errors)")
+    #expect(errors.contains("hint: look at the volume") && !errors.contains("check that the repository"), "\(errors)")
     try await broken.succeed("restore")
   }
 }

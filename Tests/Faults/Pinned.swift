@@ -21,6 +21,8 @@ import Testing
       #expect(run.code == 22 && run.errors.contains("chattr -i -a \(broken.site.files)/\(name)"), "\(run)")
       #expect(try await broken.live() == "second second")
     }
+    let drill = try await broken.site.run("restore", ["--drill"])
+    #expect(drill.code == 4 && drill.errors.contains("a restore here would be refused"), "\(drill)")
     try await Self.free(broken.site)
     try await broken.succeed("restore")
     #expect(try await broken.live() == "first first")
@@ -44,6 +46,35 @@ import Testing
     #expect(kept.code == 22 && kept.errors.contains("chattr -i -a"), "\(kept)")
     try await Self.free(site)
     #expect(try await site.run("restore", ["--status"]).code == 0)
+  }
+
+  /// FUSE and NFS show no such flag: the swap finds out when the databases are renamed already, and takes all of it back.
+  @Test func whereTheFileSystemDoesNotTellARestoreAndARollbackAreTakenBack() async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value)
+    try await Shell.script("mkdir under; bindfs under files", in: site.root)
+    do {
+      let broken = try await Broken(in: site, megabytes: 1)
+      try await broken.write("second")
+      try await Shell.script("echo p >under/pinned; chattr +i under/pinned", in: site.root)
+      let run = try await site.run("restore")
+      #expect(run.code == 1 && run.errors.contains("what was is back, the databases have their names again"), "\(run)")
+      #expect(try await broken.live() == "second second")
+      #expect(try await site.databases() == [site.database])
+      try await broken.expectTidy("a restore onto a pinned file")
+      try await Shell.script("chattr -i under/pinned", in: site.root)
+      try await broken.succeed("restore")
+      #expect(try await broken.live() == "first first")
+      let kept = try await broken.kept()
+      try await Shell.script("chattr +i under/word", in: site.root)
+      let back = try await site.run("restore", ["--rollback"])
+      #expect(back.code == 1 && back.errors.contains("what was is back"), "\(back)")
+      #expect(try await broken.live() == "first first")
+      #expect(try await broken.kept() == kept)
+      try await Shell.script("chattr -i under/word", in: site.root)
+      try await broken.succeed("restore", "--rollback")
+      #expect(try await broken.live() == "second second")
+    } catch { Issue.record(error) }
+    try await Shell.script("chattr -R -f -i under || true; umount files", in: site.root)
   }
 
   /// After every check, while the database is loaded: the swap finds out when the databases are renamed already.

@@ -56,6 +56,10 @@ import Testing
           == before.split(separator: "\n", omittingEmptySubsequences: false)
           .filter { !$0.contains("security.capability") }.joined(separator: "\n"))
     }
+    // Another owner takes a capability away.
+    let given = try await site.run("restore", with: ["FILES_OWNER": "1234:5678"])
+    #expect(given.code == 0, "\(given)")
+    #expect(try await Shell.script(read, in: site.files) == before)
     let whole = try await site.run("restore")
     #expect(whole.code == 0 && whole.output.contains("times, attributes"), "\(whole)")
     #expect(try await Shell.script(read, in: site.files) == before)

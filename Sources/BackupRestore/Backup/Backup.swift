@@ -104,10 +104,10 @@ public struct Backup: Sendable {
       + Doubt.reasons(
         files: parts.files, databases: parts.databases.map(\.part), since: parts.last,
         lost: parts.lost.map(\.database))
-    if let journal = ready.replacing {
-      log.error("\(ready.commit.incomplete(journal))")
+    if let (failure, source) = ready.incomplete {
+      log.error("\(failure)")
       // First: that it has shrunk as well follows from that.
-      doubts.insert(Doubt.incomplete(printable(journal.source ?? "")), at: 0)
+      doubts.insert(Doubt.incomplete(printable(source)), at: 0)
     }
     // What a restore saves before it replaces anything is no night.
     if before == nil { doubts += nightly(set, ready, since: parts.last) }

@@ -16,8 +16,8 @@ extension Backup {
     let names: [String]
     /// What lies in the place of the toolkit's own directory is not: the set is saved, and somebody has to look.
     var isForeign = false
-    /// An `--in-place` that never ended: what is live is not whole.
-    var replacing: Journal?
+    /// An `--in-place` that never ended, and of what: what is live is not whole.
+    var incomplete: (failure: Failure, source: String)?
 
     /// Whether every part belongs to a record.
     func isWhole(_ host: String) -> Bool { catalog.of(host).allSatisfy { $0.record != nil } }
@@ -55,6 +55,7 @@ extension Backup {
     }
     do {
       try Failure.merge(results)
+      try tellMounts(commit)
       let isForeign = try await finishInterrupted(commit, dryRun: dryRun)
       // What is not believed keeps no application down.
       if isForeign { commit = Commit(directory: nil, server: server) }
@@ -62,7 +63,7 @@ extension Backup {
       return Ready(
         catalog: listing.catalog, sets: listing.sets, clients: clients, server: server, commit: commit,
         directory: directory, quiesce: try quiesce.get(), names: configuration.database?.names ?? [], isForeign: isForeign,
-        replacing: isForeign ? nil : try commit.replacing())
+        incomplete: isForeign ? nil : try incomplete(commit))
     } catch {
       // An earlier run that was killed may have left the application down. With all locks held nobody else needs that.
       if isHeld, !dryRun { _ = await commit.resume(try? quiesce.get()) }
@@ -75,7 +76,7 @@ extension Backup {
   /// - Returns: whether something there is not the toolkit's.
   private func finishInterrupted(_ commit: Commit, dryRun: Bool) async throws -> Bool {
     do {
-      for commit in [commit] + (try mounted(commit)) {
+      for commit in try [commit] + mounted(commit).map(\.commit) {
         if dryRun { _ = try commit.unfinished() } else { try await commit.finishInterrupted(undoing: false) }
       }
       return false
@@ -89,20 +90,39 @@ extension Backup {
     }
   }
 
-  /// The same on the other volumes below: a restore of one of them keeps its journal there.
-  private func mounted(_ commit: Commit) throws -> [Commit] {
+  /// The other volumes below: a restore of one of them keeps its journal there.
+  private func mounted(_ commit: Commit) throws -> [(mount: Mount, commit: Commit)] {
     guard let directory = commit.directory, let files = configuration.files else { return [] }
     let mounts = try Mount.below(directory, steps: files.paths).filter { mount in
       files.paths.isEmpty || files.paths.contains { mount.holds($0) || mount.lies(in: $0) }
     }
-    if !mounts.isEmpty {
-      log.info(
-        "\(mounts.map { printable($0.path) }.joined(separator: ", ")): mount points in \(printable(files.directory)), each restored by a run of its own: FILES_PATHS=\(Format.shell(mounts[0].path)) restore --only files"
-      )
-    }
     return try mounts.compactMap { mount in
-      try directory.directory(at: FilePath(mount.path)).map { Commit(directory: $0, server: commit.server) }
+      try directory.directory(at: FilePath(mount.path)).map { (mount, Commit(directory: $0, server: commit.server)) }
     }
+  }
+
+  private func incomplete(_ commit: Commit) throws -> (failure: Failure, source: String)? {
+    if let journal = try commit.replacing() { return (commit.incomplete(journal), journal.source ?? "") }
+    for (mount, commit) in try mounted(commit) {
+      guard let journal = try commit.replacing() else { continue }
+      let problem = commit.incomplete(journal).problems[0]
+      let failure = Failure(.refused, problem.fact, hint: "with FILES_PATHS=\(Format.shell(mount.path)): \(problem.hint)")
+      return (failure, journal.source ?? "")
+    }
+    return nil
+  }
+
+  /// The night that a set is made, not on the day that it is needed.
+  private func tellMounts(_ commit: Commit) throws {
+    let mounts = try mounted(commit).map(\.mount)
+    let own = mounts.filter { !$0.isSnapshots }
+    if let first = own.first {
+      let names = own.map { printable($0.path) }.joined(separator: ", ")
+      let command = "FILES_PATHS=\(Format.shell(first.path)) restore --only files"
+      log.info(
+        "\(names): mount points in \(printable(commit.directory!.path.string)), each restored by a run of its own: \(command)")
+    }
+    if mounts.contains(where: \.isSnapshots) { log.info(".snapshot is left out: the volume's own snapshots") }
   }
 
   private func checkWritable() throws {

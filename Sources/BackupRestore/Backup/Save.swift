@@ -158,6 +158,9 @@ extension Backup {
     let own = ([files.directory] + mounts.map { files.directory + "/" + $0.path }).flatMap { volume in
       Tree.reserved.sorted().flatMap { ["--exclude", ResticPattern.escaped(volume + "/" + $0)] }
     }
-    return own + ["--"] + (empty ? [files.directory] : files.paths.isEmpty ? ["."] : files.paths)
+    let snapshots = mounts.filter(\.isSnapshots).flatMap {
+      ["--exclude", ResticPattern.escaped(files.directory + "/" + $0.path)]
+    }
+    return own + snapshots + ["--"] + (empty ? [files.directory] : files.paths.isEmpty ? ["."] : files.paths)
   }
 }

@@ -26,7 +26,9 @@ struct Exchange: Sendable {
     let names: [FilePath]
     if paths.isEmpty {
       let all = try (tree?.entries() ?? []) + directory.entries()
-      let unreserved = Set(all.filter { !Tree.reserved.contains($0.string) }.map { FilePath(root: nil, [$0]) })
+      // What is mounted there is no entry to be moved: a read-only volume stays as it is, others are refused beforehand.
+      let unreserved = Set(
+        all.filter { !Tree.reserved.contains($0.string) && !directory.isMountPoint($0) }.map { FilePath(root: nil, [$0]) })
       names = unreserved.sorted { $0.encoded < $1.encoded }
     } else {
       names = paths.map { FilePath($0) }

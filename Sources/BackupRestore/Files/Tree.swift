@@ -84,10 +84,10 @@ enum Tree {
 }
 
 extension Directory {
-  /// What a restore of `paths` replaces; empty: every entry that is not reserved.
+  /// What a restore of `paths` replaces; empty: every entry that is neither reserved nor another volume, which nothing moves.
   func selected(_ paths: [String]) throws -> [FilePath] {
     if !paths.isEmpty { return paths.map { FilePath($0) } }
-    return try entries().filter { !Tree.reserved.contains($0.string) }.map { FilePath(root: nil, [$0]) }
+    return try entries().filter { !Tree.reserved.contains($0.string) && !isMountPoint($0) }.map { FilePath(root: nil, [$0]) }
   }
 }
 

@@ -71,13 +71,18 @@ extension Repository {
     var failure = Failure(
       .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
       hint: packs.isEmpty
-        ? result.ending.hint(
-          "check that the repository can be reached and has room"
-            + (result.errors.count > 1 ? "; the lines above are restic's own" : ""))
+        ? result.ending.hint(hint(verb, result) + (result.errors.count > 1 ? "; the lines above are restic's own" : ""))
         : "the repository is damaged: backup --check names the sets concerned; others are whole")
     failure.packs = packs
     failure.isAppendOnly = verb == "key" && has("403 Forbidden")
     return failure
+  }
+
+  /// What names a file of the target is the volume's doing.
+  private func hint(_ verb: String, _ result: Result) -> String {
+    verb == "restore" && result.errors.contains { $0.contains(Self.working) }
+      ? "look at the volume: has it room and inodes left, is it writable, does it take such names"
+      : "check that the repository can be reached and has room"
   }
 
   /// What has a repository to itself is a backup's retention or check, and it can wait.

@@ -124,10 +124,10 @@ extension Node {
     )
   }
 
-  /// Whether it is what restic saw: whatever changes an entry, its attributes too, changes this time.
-  func isStill(_ status: FileStatus) -> Bool {
-    guard inode == status.inode, let changed = ctime.flatMap(Self.nanoseconds) else { return false }
-    return changed == (status.changed.tv_sec, status.changed.tv_nsec)
+  /// Whether all of these are what restic saw: whatever changes an entry, its attributes too, changes this time.
+  func isStill(_ statuses: FileStatus...) -> Bool {
+    guard let changed = ctime.flatMap(Self.nanoseconds) else { return false }
+    return statuses.allSatisfy { $0.inode == inode && changed == ($0.changed.tv_sec, $0.changed.tv_nsec) }
   }
 }
 

@@ -63,7 +63,7 @@ extension Repository {
     let watch = watch()
     let meter = Meter(part, watch: watch)
     defer { meter.finish() }
-    let working = "/proc/self/cwd"
+    let working = Self.working
     let arguments = Self.restoreArguments(snapshot, to: "\(working)/\(name.string)", include: include, without: kinds)
     let written = Locked(0)
     do {
@@ -85,6 +85,8 @@ extension Repository {
       throw told
     }
   }
+
+  static let working = "/proc/self/cwd"
 
   /// `--verify` reads back every file it wrote; `--sparse` keeps holes. Never `--overwrite if-changed`: after a failed restore
   /// it leaves corrupt files and reports success (measured). Reserved entries, which a set made below a linked FILES_DIRECTORY holds, stay

@@ -6,6 +6,8 @@ import SystemPackage
 struct FilesLimits: Equatable, Sendable {
   /// Kinds of extended attributes that are left out, or single ones by name.
   var attributes: [String: Refusals.Refusal] = [:]
+  /// Why it takes none at all, where it is not known whether the set has any.
+  var none: String?
   /// The smallest step of its times, in nanoseconds.
   var step = 1
 
@@ -33,6 +35,12 @@ struct FilesLimits: Equatable, Sendable {
       Problem(
         "\(Format.count(refusal.count, "extended attribute", "extended attributes")) \(printable(kind)) cannot be set on this volume "
           + "(\(refusal.reason)): left out", hint: Self.hint(refusal.reason.lowercased().hasSuffix("not permitted") ? kind : ""))
+    }
+    if let none {
+      lines.append(
+        Problem(
+          "extended attributes cannot be set on this volume (\(none)): those that the set may have are left out",
+          hint: "where the application uses ACLs or attributes, restore onto a volume that keeps them"))
     }
     if step > 1 {
       let size = step >= 1_000_000_000 ? Format.count(step / 1_000_000_000, "second", "seconds") : "\(step) ns"
@@ -79,6 +87,10 @@ struct FilesProbe {
     var found = Found()
     found.problems = try kinds(in: place) + renames(in: place, parents)
     found.limits.step = try step(in: place)
+    if evidence.attributes == nil {
+      // restic says nothing where a file system knows no attributes (ENOTSUP, measured).
+      found.limits.none = try refusal(of: .init(name: "user.probe", sample: Data([1])), in: place)
+    }
     for (kind, attributes) in evidence.attributes ?? [:] {
       if let reason = try refusal(of: attributes, in: place) {
         found.limits.attributes[kind] = .init(reason: reason, count: attributes.count)

@@ -65,7 +65,7 @@ struct FilesVerification: Sendable {
     var evidence = FilesEvidence()
     let take = { (path: FilePath, status: FileStatus) in
       evidence.count(status.type, size: status.size, user: status.user, group: status.group)
-      if !isWhole || self.evidence?.attributes == nil { return }
+      if !isWhole || self.evidence?.attributes?.isEmpty != false { return }
       var name = path
       _ = name.removePrefix(directory)
       for attribute in try ExtendedAttribute.all(of: path) { evidence.add(attribute, of: name.string, status.type) }

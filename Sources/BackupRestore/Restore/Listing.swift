@@ -1,4 +1,5 @@
 import FoundationEssentials
+import SystemPackage
 
 /// `--list` and `--status`: what repositories, database names and volume prove. They change nothing.
 extension Restore {
@@ -91,12 +92,29 @@ extension Restore {
       }
     }
     do { lines += try await context.quiesce()?.status() ?? [] } catch { lines.append("application: unknown: \(error)") }
+    do { lines += try mountedLines() } catch { lines.append("unknown: \(error)") }
     output(lines.joined(separator: "\n"))
-    output(kept.map { $0.isEmpty ? "kept for rollback: nothing" : Self.keptText($0) } ?? "kept for rollback: unknown, see above")
+    output(
+      kept.map { $0.isEmpty ? "kept for rollback: nothing" : Self.keptText($0, volume: volume) }
+        ?? "kept for rollback: unknown, see above")
     return .done
   }
 
-  static func keptText(_ kept: [Commit.Kept]) -> String {
+  /// What restores of single volumes below FILES_DIRECTORY left there.
+  private func mountedLines() throws -> [String] {
+    guard let directory = try context.directory() else { return [] }
+    return try Mount.below(directory).compactMap { mount in
+      guard let volume = try directory.directory(at: FilePath(mount.path)),
+        try !Commit(directory: volume, server: nil).restores().isEmpty
+      else { return nil }
+      return "on the volume \(printable(mount.path)): see FILES_PATHS=\(Format.shell(mount.path)) restore --status"
+    }
+  }
+
+  /// Before commands that are to be typed: for one of several volumes they need the same.
+  var volume: String { configuration.files?.mounted.map { "FILES_PATHS=\(Format.shell($0)) " } ?? "" }
+
+  static func keptText(_ kept: [Commit.Kept], volume: String = "") -> String {
     var table = TextTable(["PREVIOUS", "HOLDS"])
     for previous in kept {
       var holds = previous.databases.map { "database \($0.to) (\($0.from))" } + (previous.files == nil ? [] : ["files"])
@@ -111,7 +129,7 @@ extension Restore {
     if newest.isUnfinished { return table.text }
     let isWhole = !newest.isHalf && !newest.isBeingDiscarded
     let back = newest.mark?.safety.map { "--in-place \($0)" } ?? (isWhole ? "--rollback \(newest.id)" : nil)
-    return table.text + "\n" + (back.map { "back again: restore \($0); " } ?? "")
-      + "free its room: restore --discard-previous \(newest.id)"
+    return table.text + "\n" + (back.map { "back again: \(volume)restore \($0); " } ?? "")
+      + "free its room: \(volume)restore --discard-previous \(newest.id)"
   }
 }

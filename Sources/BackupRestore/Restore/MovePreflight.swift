@@ -6,7 +6,7 @@ extension Restore {
   /// What the swap moves aside.
   private func liveEntries(_ directory: FilePath, _ paths: [String]) throws -> [FilePath] {
     if !paths.isEmpty { return paths.map { directory.appending(FilePath($0).components) } }
-    return try Tree.entries(directory).filter { !Tree.reserved.contains($0.string) }.map { directory.appending($0) }
+    return try Directory(directory).selected([]).map { directory.appending($0.components) }
   }
 
   /// A directory is moved aside only by who may write to it, because its `..` changes (measured: EACCES in the middle of a swap);
@@ -70,16 +70,23 @@ extension Restore {
     let mounts = try Mount.below(directory, steps: plan.paths).filter { mount in
       plan.paths.isEmpty || plan.paths.contains { mount.holds($0) || mount.lies(in: $0) }
     }
-    if mounts.isEmpty { return [] }
+    // The pod of drills mounts all read-only, and says nothing of that of restores.
+    let leftOut = plan.paths.isEmpty ? mounts.filter { options.drill ? $0.isSnapshots : $0.isLeftOut } : []
+    if !leftOut.isEmpty {
+      log.warning(
+        "\(leftOut.map { printable($0.path) }.joined(separator: ", ")): another volume, read-only or snapshots, and stays as it is"
+      )
+    }
+    if mounts.count == leftOut.count { return [] }
     let paths = { (paths: [String]) in
       let outer = configuration.files?.mounted.map { $0 + "/" } ?? ""
       return "FILES_PATHS=" + Format.shell(paths.map { outer + $0 }.joined(separator: ","))
     }
-    var problems = mounts.map { mount in
+    var problems = mounts.filter { !leftOut.contains($0) }.map { mount in
       Problem(
         "\(printable(directory.path.appending(FilePath(mount.path).components).string)) is a mount point inside what is restored, and cannot be replaced with the rest",
         hint: mount.isReadOnly
-          ? "it is read-only, and stays as it is"
+          ? "it is read-only: leave it out of FILES_PATHS"
           : "what the set has of it is restored by \(paths([mount.path])) restore --only files \(plan.source.arguments)")
     }
     let others = try directory.selected(plan.paths).map(\.string).filter { path in

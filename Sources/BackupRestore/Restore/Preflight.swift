@@ -86,7 +86,9 @@ extension Restore {
       if obstacles.isEmpty, !options.dryRun {
         let found = try await probe(files, commit, plan)
         (obstacles, checked.limits) = (found.problems, found.limits)
-        if options.drill { checked.refusals = found.problems }
+        if options.drill, let directory = commit.directory {
+          checked.refusals = try found.problems + Self.pinnedProblems(directory, plan.paths, deep: false)
+        }
       }
       if options.drill, let obstacle = obstacles.first {
         log.warning("files are read back, not restored: \(obstacle.fact)")

@@ -73,7 +73,7 @@ public struct Restore: Sendable {
     await tellKept(done.commit)
     if let safety = done.safety {
       output(
-        "what was live before is set \(safety); back again: restore \(ready.plan.databases.isEmpty ? "--only files " : "")--in-place \(safety)"
+        "what was live before is set \(safety); back again: \(volume)restore \(ready.plan.databases.isEmpty ? "--only files " : "")--in-place \(safety)"
       )
     }
     return isResumed && done.isTidy && !done.staged.limits.isAlarming ? .done : .attention

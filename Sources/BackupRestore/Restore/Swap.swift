@@ -117,7 +117,7 @@ extension Restore {
   /// After a commit nothing makes a failure of it any more: neither the server nor a signal.
   func tellKept(_ commit: Commit) async {
     switch await Task(operation: { await settled { try await commit.kept() } }).value {
-    case .success(let kept): if !kept.isEmpty { output(Self.keptText(kept)) }
+    case .success(let kept): if !kept.isEmpty { output(Self.keptText(kept, volume: volume)) }
     case .failure(let error): log.warning("what is kept cannot be listed now: \(error)\n  hint: restore --status, later")
     }
   }

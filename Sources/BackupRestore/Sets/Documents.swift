@@ -59,9 +59,9 @@ struct LiveAttributes: Sendable {
     guard let name = path.lastComponent else { return nil }
     let above = path.removingLastComponent()
     if above != parent.path { parent = (above, try? root.parent(of: path)) }
-    guard let directory = parent.directory, let status = try? directory.existing(name), node.isStill(status),
+    guard let directory = parent.directory, let before = try? directory.existing(name),
       let attributes = try? ExtendedAttribute.all(of: directory.reached.appending(name)),
-      let after = try? directory.existing(name), node.isStill(after)
+      let after = try? directory.existing(name), node.isStill(before, after)
     else { return nil }
     return attributes
   }
