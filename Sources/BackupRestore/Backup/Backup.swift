@@ -85,10 +85,14 @@ public struct Backup: Sendable {
     log.info("set \(set) begins")
     try await ready.quiesce?.pause()
     let dumps = try await prepareDumps(ready)
-    let parts = try await save(ready, dumps, set: set)
-    var doubts = Doubt.reasons(files: parts.files, databases: parts.databases.map(\.part), since: parts.last)
+    var parts = try await save(ready, dumps, set: set)
     // What a restore saves before it replaces anything is no night.
-    if before == nil { doubts += nightly(set, ready, since: parts.last) }
+    if before == nil { try await rehearse(&parts, ready, set: set) }
+    var doubts = Doubt.reasons(files: parts.files, databases: parts.databases.map(\.part), since: parts.last)
+    if before == nil {
+      doubts += nightly(set, ready, since: parts.last)
+      doubts += parts.databases.compactMap { $0.part.rehearsed?.doubt($0.part.name) }
+    }
     let record = Record(
       id: set, host: context.host, toolkit: Program.version, restic: context.restic, finished: Format.time(Date()),
       doubts: doubts, files: parts.files, databases: parts.databases.map(\.part), before: before)
