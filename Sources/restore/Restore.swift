@@ -55,7 +55,7 @@ struct RestoreCommand: AsyncParsableCommand {
   @Flag(help: "Overwrite the files where they are, for volumes too full for two copies. Saves what is live first.")
   var inPlace = false
 
-  @Flag(help: "Swap although the restored state differs from the evidence.")
+  @Flag(help: "Restore all rows that PostgreSQL takes, and leave out and name what it refuses or what differs from the evidence.")
   var acceptDifferences = false
 
   @Flag(help: "Drop the logical replication slots of the databases that are replaced.")

@@ -17,6 +17,7 @@ public final class Cluster: Sendable {
   private let options: [String]
   private let missing: String?
   private let memory: String?
+  private let added: [String: String]
 
   /// - Parameters:
   ///   - options: postgres' own, as `name=value`.
@@ -24,11 +25,12 @@ public final class Cluster: Sendable {
   ///   - extension: one that this server does not have.
   ///   - primary: what it is a standby of.
   ///   - memory: the size of its /dev/shm.
+  ///   - added: files of extensions that no other server has.
   public init(
     options: [String] = [], room: String? = nil, without extension: String? = nil, standbyOf primary: Cluster? = nil,
-    memory: String? = nil
+    memory: String? = nil, added: [String: String] = [:]
   ) async throws {
-    (self.options, missing, self.memory) = (options, `extension`, memory)
+    (self.options, missing, self.memory, self.added) = (options, `extension`, memory, added)
     directory = "/tmp/backup-restore-cluster.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
     port = try Self.freePort()
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
@@ -58,9 +60,12 @@ public final class Cluster: Sendable {
       "max_prepared_transactions=10", "max_connections=200",
     ]
     var arguments: [String] = []
-    if let missing {
+    if missing != nil || !added.isEmpty {
       let extensions = "/usr/share/postgresql/15/extension"
-      let hide = "cp -a \(extensions) $1/; rm $1/extension/\(missing)*; mount --bind $1/extension \(extensions)"
+      let remove = missing.map { "rm $1/extension/\($0)*; " } ?? ""
+      for (name, text) in added { try text.write(toFile: directory + "/" + name, atomically: false, encoding: .utf8) }
+      let add = added.keys.map { "cp $1/\($0) $1/extension/; " }.joined()
+      let hide = "cp -a \(extensions) $1/; \(remove)\(add)mount --bind $1/extension \(extensions)"
       let script = hide + "; shift; exec \"$@\""
       arguments = ["unshare", "--mount", "sh", "-euc", script, "sh", directory]
     }

@@ -108,16 +108,16 @@ import Testing
   @Test(arguments: [
     Variant(client: 15, server: 15, owners: true, archive: "/s", arguments: ["--jobs=4", "/s"]),
     Variant(
-      client: 16, server: 15, owners: false, archive: "/s", arguments: ["--no-owner", "--jobs=4", "/s"]),
+      client: 16, server: 15, owners: false, archive: "/s", arguments: ["--no-owner", "--role=app", "--jobs=4", "/s"]),
     Variant(client: 15, server: 15, owners: true, archive: nil, arguments: []),
     Variant(client: 17, server: 15, owners: true, archive: "/s", arguments: ["--jobs=4", "/s"]),
-    Variant(client: 18, server: 16, owners: false, archive: nil, arguments: ["--no-owner"]),
+    Variant(client: 18, server: 16, owners: false, archive: nil, arguments: ["--no-owner", "--role=app"]),
     Variant(client: 18, server: 17, owners: true, archive: nil, arguments: []),
   ]) func pgRestoreGetsTheseArguments(_ variant: Variant) throws {
     let settings = try databaseSettings()
     let restore = ArchiveRestore(
       settings: settings, program: "/p/pg_restore", clientMajor: variant.client, serverMajor: variant.server,
-      base: ["PATH": "/b"], keepOwners: variant.owners)
+      base: ["PATH": "/b"], role: variant.owners ? nil : "app")
     #expect(
       restore.command(staging: "app.staging", archive: variant.archive, jobs: 4)
         == Command(
@@ -130,7 +130,7 @@ import Testing
     let repository = try repository(["AWS_SECRET_ACCESS_KEY": "k3y-in-args"])
     let settings = try databaseSettings(["POSTGRES_PASSWORD": "pg-in-args"])
     let restore = ArchiveRestore(
-      settings: settings, program: "pg_restore", clientMajor: 15, serverMajor: 15, base: [:], keepOwners: true)
+      settings: settings, program: "pg_restore", clientMajor: 15, serverMajor: 15, base: [:])
     for command in [repository.command(["backup"]), restore.command(staging: "s", archive: nil, jobs: 1)] {
       #expect(command.arguments.allSatisfy { Secret.mask($0) == $0 })
     }

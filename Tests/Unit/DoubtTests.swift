@@ -102,3 +102,35 @@ import Testing
       Doubt.reasons(files: Self.files(0), databases: [bare], since: record(files: Self.files(0), databases: [bare])).isEmpty)
   }
 }
+
+@Suite struct RehearsedTests {
+  private func rehearsed(_ part: DatabasePart, user: String = "app", refused: [String] = []) throws -> Rehearsed {
+    try Rehearsed(of: part, user: user, server: "db:5432", refused: refused)
+  }
+
+  @Test func rowsAndSizesAreNoReasonToRehearseAgain() throws {
+    let night = try rehearsed(databasePart(rows: 5))
+    #expect(try rehearsed(databasePart(rows: 9, snapshot: "d2")) == night)
+    #expect(try rehearsed(databasePart(rows: 5), user: "other") != night)
+    #expect(try rehearsed(databasePart(rows: 5), refused: ["no"]).fingerprint == night.fingerprint)
+  }
+
+  /// As every record since 0.2 holds it, and as those before do not.
+  @Test func whatIsStoredIsReadForEver() throws {
+    let stored = #"{"fingerprint":"b1d0fdfb2d01273c","refused":["INDEX public i: no"],"impossible":"the server is a standby"}"#
+    let read = try JSONDecoder().decode(Rehearsed.self, from: Data(stored.utf8))
+    #expect(read.fingerprint == "b1d0fdfb2d01273c" && read.impossible == "the server is a standby")
+    #expect(read.doubt("a\u{1B}") == "database a\\u{1B} could not be restored: INDEX public i: no")
+    #expect(try rehearsed(databasePart()).doubt("app") == nil)
+    #expect(try rehearsed(databasePart(), refused: ["a", "b", "c", "d"]).doubt("app")!.hasSuffix("a; b; and 2 more"))
+    #expect(!String(decoding: try record(databases: [databasePart()]).encoded(), as: UTF8.self).contains("rehearsed"))
+  }
+
+  @Test(arguments: [
+    ("TABLE DATA public t app", true), ("BLOBS - BLOBS ", true), ("COMMENT - LARGE OBJECT 4711 app", true),
+    ("MATERIALIZED VIEW DATA public m app", true), ("SEQUENCE SET public s app", true), ("TABLE public t app", false),
+    ("FK CONSTRAINT public sale sale_item_fkey app", false), ("COMMENT - EXTENSION citext ", false),
+  ]) func whatIsMadeOfRowsIsNotRehearsed(entry: String, isOfRows: Bool) {
+    #expect(Rehearsal.isOfRows(entry) == isOfRows)
+  }
+}

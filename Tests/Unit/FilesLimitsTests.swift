@@ -30,7 +30,7 @@ import Testing
 
   /// A kind is a pattern; a single one is its name.
   @Test func resticLeavesOutKindsByPatternAndNamesAsTheyAre() {
-    let refusal = Refusals.Refusal(reason: "no")
+    let refusal = Refusals.Attribute(reason: "no")
     let limits = FilesLimits(attributes: ["user.*": refusal, "user.a*b": refusal, "security.capability": refusal])
     #expect(limits.excluded == ["security.capability", "user.*", #"user.a\*b"#])
     #expect(

@@ -96,21 +96,12 @@ public struct Backup: Sendable {
     let set = try await newID(after: ready.catalog)
     log.info("set \(set) begins")
     try await ready.quiesce?.pause()
-    let parts = try await save(ready, try await prepareDumps(ready), set: set)
+    var parts = try await save(ready, try await prepareDumps(ready), set: set)
     // It must bring back all that is replaced.
     if before != nil, let lost = parts.lost.first { throw lost.failure }
-    var doubts =
-      parts.lost.map(\.doubt)
-      + Doubt.reasons(
-        files: parts.files, databases: parts.databases.map(\.part), since: parts.last,
-        lost: parts.lost.map(\.database))
-    if let (failure, source) = ready.incomplete {
-      log.error("\(failure)")
-      // First: that it has shrunk as well follows from that.
-      doubts.insert(Doubt.incomplete(printable(source)), at: 0)
-    }
     // What a restore saves before it replaces anything is no night.
-    if before == nil { doubts += nightly(set, ready, since: parts.last) }
+    if before == nil { try await rehearse(&parts, ready, set: set) }
+    let doubts = doubts(parts, ready, set: set, isNight: before == nil)
     let record = Record(
       id: set, host: context.host, toolkit: Program.version, restic: context.restic, finished: Format.time(Date()),
       doubts: doubts, files: parts.files, databases: parts.databases.map(\.part), before: before,
@@ -128,6 +119,24 @@ public struct Backup: Sendable {
       "set \(set) is saved without \(names), is doubted, and nothing was forgotten",
       hint: "mend what is named above, then run backup again")
     return Failure(.sourceFailed, lost.flatMap(\.failure.problems) + [last])
+  }
+
+  /// Everything that keeps a set from being trusted.
+  private func doubts(_ parts: Parts, _ ready: Ready, set: SetID, isNight: Bool) -> [String] {
+    var doubts =
+      parts.lost.map(\.doubt)
+      + Doubt.reasons(
+        files: parts.files, databases: parts.databases.map(\.part), since: parts.last, lost: parts.lost.map(\.database))
+    if let (failure, source) = ready.incomplete {
+      log.error("\(failure)")
+      // First: that it has shrunk as well follows from that.
+      doubts.insert(Doubt.incomplete(printable(source)), at: 0)
+    }
+    if isNight {
+      doubts += nightly(set, ready, since: parts.last)
+      doubts += parts.databases.compactMap { $0.part.rehearsed?.doubt($0.part.name) }
+    }
+    return doubts
   }
 
   /// What a night has against it, whatever it saved: it begins after a gap, or in repositories that a backup had to make.

@@ -7,13 +7,19 @@ extension Server {
     let superuser = try await session.isTrue("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
     if !superuser {
       let owner = try await session.query(
-        "SELECT pg_catalog.pg_get_userbyid(datdba), pg_catalog.pg_has_role(current_user, datdba, 'USAGE') FROM pg_catalog.pg_database WHERE datname = $1",
+        """
+        SELECT r.rolname, pg_catalog.pg_has_role(current_user, r.oid, 'USAGE'), r.rolsuper
+        FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE d.datname = $1
+        """,
         [name])
       if let row = owner.first, row[1] != "t" {
         problems.append(
           Problem(
             "database \(name) belongs to \(row[0]!), so \(user) cannot rename it",
-            hint: "set POSTGRES_USER to \(row[0]!), or GRANT \(SQL.identifier(row[0]!)) TO \(SQL.identifier(user))"))
+            // A membership in a superuser would give away every right.
+            hint: row[2] == "t"
+              ? "set POSTGRES_USER to a superuser, or give it away: ALTER DATABASE \(SQL.identifier(name)) OWNER TO \(SQL.identifier(user)), run by a superuser"
+              : "set POSTGRES_USER to \(row[0]!), or GRANT \(SQL.identifier(row[0]!)) TO \(SQL.identifier(user))"))
       }
       let sessions = try await session.query(
         """

@@ -10,16 +10,12 @@ struct ArchiveLoad: Sendable {
   let backends: BackendWatch
   /// What functions may find by, the likeliest first.
   let searchPaths: [String]
-  /// What of it is loaded.
-  var arguments: [String] = []
-  /// Entries that are not wanted, by their line in the table of contents.
-  var leavesOut: @Sendable (Substring) -> Bool = { _ in false }
 
+  /// - Parameter wanted: the entries to load; nil: all.
   /// - Returns: what is refused for good, in the archive's order.
-  func run(jobs: Int, all: [Entry]? = nil) async throws -> [Refusal] {
-    var choice = ArchiveRestore.Choice(arguments: arguments)
-    if let all { choice.list = try list(all.filter { !leavesOut($0.text) }.map(\.id)) }
-    let refused = try await source.read { [choice] archive, input in
+  func run(jobs: Int, _ wanted: [Entry]? = nil) async throws -> [Refusal] {
+    let choice = ArchiveRestore.Choice(list: try wanted.map { try list($0.map(\.id)) })
+    let refused = try await source.read { archive, input in
       try await restore.run(
         restore.command(staging: staging, archive: archive, jobs: archive == nil ? 1 : jobs, choice), input: input,
         backends: backends)
@@ -55,8 +51,8 @@ struct ArchiveLoad: Sendable {
     let list = try list(contents.map(\.id).filter(wanted.contains))
     return try await source.read(opened: true) { archive, input in
       let command = restore.command(
-        staging: staging, archive: archive, jobs: 1, .init(arguments: arguments, list: list, searchPath: searchPath))
-      return try await restore.run(command, input: input, backends: backends)
+        staging: staging, archive: archive, jobs: 1, ArchiveRestore.Choice(list: list, searchPath: searchPath))
+      return try await restore.run(command, input: input, backends: backends, isQuiet: true)
     }
   }
 

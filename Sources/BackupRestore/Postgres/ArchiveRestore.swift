@@ -5,7 +5,6 @@ struct ArchiveRestore: Sendable {
   let clientMajor: Int
   let serverMajor: Int
   let base: [String: String]
-  let keepOwners: Bool
   /// Who makes everything, and owns it; nil: as saved.
   var role: String? = nil
   /// Where one of them is missing, everything goes into the database's own.
@@ -16,7 +15,6 @@ struct ArchiveRestore: Sendable {
 
   /// What of it, and how.
   struct Choice: Sendable {
-    var arguments: [String] = []
     /// A file with the entries that are wanted; nil: all.
     var list: String? = nil
     /// For what is tried again; nil: the first time.
@@ -28,10 +26,9 @@ struct ArchiveRestore: Sendable {
     // --dbname makes it connect; a name with = would be read as a connection string, so it goes through the environment. Without
     // --verbose it does not say which entry was refused.
     var arguments = ["--dbname=\(DatabaseSettings.keepalives)", "--no-password", "--verbose"]
-    if !keepOwners || role != nil { arguments.append("--no-owner") }
+    if role != nil { arguments.append("--no-owner") }
     if let role { arguments.append("--role=\(role)") }
     if !keepTablespaces { arguments.append("--no-tablespaces") }
-    arguments += choice.arguments
     if let list = choice.list { arguments.append("--use-list=\(list)") }
     if let archive { arguments += (jobs > 1 ? ["--jobs=\(jobs)"] : []) + [archive] }
     var environment = settings.environment(base, database: staging)
@@ -48,8 +45,9 @@ struct ArchiveRestore: Sendable {
 
   /// Runs it to the archive's end, and returns what the server refused. - Throws: `Failure` when pg_restore fails for any other reason
   /// than that and the one known error, or its sessions stand still.
-  func run(_ command: Command, input: Input, backends: BackendWatch) async throws -> [Refusal] {
-    let errors = ClientErrors("pg_restore")
+  /// - Parameter isQuiet: the second time the same words are no news.
+  func run(_ command: Command, input: Input, backends: BackendWatch, isQuiet: Bool = false) async throws -> [Refusal] {
+    let errors = ClientErrors("pg_restore", isQuiet: isQuiet)
     backends.watch.begin()
     let outcome = try await Runner.run(
       command, input: input, output: .document(limit: 1 << 16), watch: backends.watch, errors: errors.take)

@@ -16,8 +16,10 @@ final class ClientErrors: Sendable {
   }
   private let state = Mutex(State())
   private let program: String
+  /// Whether its words are told elsewhere.
+  private let isQuiet: Bool
 
-  init(_ program: String) { self.program = program }
+  init(_ program: String, isQuiet: Bool = false) { (self.program, self.isQuiet) = (program, isQuiet) }
 
   var count: Int { state.withLock { $0.errors } }
   var timeouts: Int { state.withLock { $0.timeouts } }
@@ -57,7 +59,7 @@ final class ClientErrors: Sendable {
       if line.hasPrefix("Command was: "), let current = state.current, !state.entries[current].errors.isEmpty {
         state.entries[current].errors[state.entries[current].errors.count - 1].command = String(line.dropFirst(13))
       }
-      if isProgress(line) { return nil }
+      if isQuiet || isProgress(line) || line.isEmpty { return nil }
       state.lines += 1
       return state.lines
     }

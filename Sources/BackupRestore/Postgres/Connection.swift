@@ -28,8 +28,7 @@ package actor Connection {
     deinit { PQfinish(pointer) }
   }
 
-  /// Connects, within `waits.connect`, and pins what would change the text form of values. Without parallel workers, which need shared
-  /// memory: a container's /dev/shm has 64 MB.
+  /// Connects, within `waits.connect`, and pins what would change the text form of values. Parallel workers would need shared memory.
   ///
   /// - Throws: `ConnectionError` when the server does not let us in.
   package init(_ settings: DatabaseSettings, database: String, waits: Waits, isWatched: Bool = true) async throws {

@@ -16,7 +16,7 @@ struct Refusal: Equatable, Sendable {
   var reason: String {
     guard let said = errors.first?.said else { return "PostgreSQL refuses it" }
     // `could not execute query: ERROR:  …`, in the server's language from the second colon on.
-    let own = /^(?:could not execute query|COPY failed for table ".*?"): [^ :]+: +/
+    let own = /^(?:could not execute query|COPY failed for table ".*?"|could not set default_tablespace to .*?): [^ :]+: +/
     return String(said[(said.prefixMatch(of: own)?.range.upperBound ?? said.startIndex)...])
   }
 
@@ -29,10 +29,19 @@ struct Refusal: Equatable, Sendable {
   /// It is there: only its owner or its place was refused, and made again it would be refused for being there.
   var isMade: Bool {
     errors.allSatisfy { error in
+      if error.said.hasPrefix("could not set default_tablespace ") { return true }
       guard let command = error.command else { return false }
-      return command.hasPrefix("SET default_table") || (command.hasPrefix("ALTER ") && command.contains(" OWNER TO "))
+      return command.hasPrefix("ALTER ") && command.contains(" OWNER TO ")
     }
   }
+
+  /// What is refused for want of one of these roles is its owner, or what holds for what that role makes.
+  func isOnly(of missing: Set<String>) -> Bool {
+    (isMade || name.hasPrefix("DEFAULT ACL ")) && missing.contains { reason.contains($0) }
+  }
+
+  /// It is there, in another tablespace than its own, which is missing.
+  var isOutOfPlace: Bool { errors.allSatisfy { $0.said.hasPrefix("could not set default_tablespace ") } }
 
   /// Rows, which no statement brings back.
   var isData: Bool { name.hasPrefix("TABLE DATA ") || name.hasPrefix("BLOB") }

@@ -3,11 +3,13 @@
 struct Staging: Sendable {
   let server: Server
   let name: String
+  /// As it will be called, for messages.
+  let live: String
   let properties: DatabaseProperties
   /// Whose it will be.
   let owner: String
   /// Roles that are named in it, and left out.
-  let missing: Set<String>
+  var missing: Set<String>
 
   private var database: String { SQL.identifier(name) }
   private var user: String { server.settings.user }
@@ -39,18 +41,71 @@ struct Staging: Sendable {
     try await run(["REVOKE ALL ON DATABASE \(database) FROM \(SQL.identifier(owner))"])
   }
 
+  struct Prepared: Sendable {
+    /// What PostgreSQL refused to set: this role may not, or the server does not know it.
+    var leftOut: [String] = []
+    /// Why nobody gets in.
+    var shut: String?
+  }
+
   /// Settings and comment, which change nothing for who is not let in. What opens it is tried, and undone: the swap must not fail for it.
   ///
-  /// - Returns: what PostgreSQL refused and the operator accepts.
-  func prepare(accepting: Bool) async throws -> [String] {
-    var refused: [String] = []
+  /// - Parameter opening: settings that keep everybody out are left out, too.
+  func prepare(opening: Bool = false) async throws -> Prepared {
+    var prepared = Prepared()
     for statement in properties.replay(on: name, missing: missing) {
-      do { _ = try await server.session.query(statement) } catch let error as DatabaseError where accepting {
-        refused.append(printable("\(statement): \(error.message)"))
+      do { _ = try await server.session.query(statement) } catch let error as DatabaseError {
+        prepared.leftOut.append(printable("\(statement.replacing(database, with: SQL.identifier(live))): \(error.message)"))
       }
     }
-    try await server.session.transaction(opening(as: name), undone: true)
-    return refused
+    try await server.session.transaction(self.opening(as: name), undone: true)
+    prepared.shut = try await shut()
+    if prepared.shut != nil, opening {
+      for setting in properties.settings where StoredSettings.loads(setting) {
+        let target = setting.role.map { "ROLE \(SQL.identifier($0)) IN DATABASE \(database)" } ?? "DATABASE \(database)"
+        _ = try await server.session.query("ALTER \(target) RESET \(setting.name)")
+      }
+      prepared.leftOut += [prepared.shut].compactMap { $0.map { "what lets nobody in: \($0)" } }
+      prepared.shut = await refusal()
+    }
+    return prepared
+  }
+
+  /// A session of its own, as the application opens one: what the settings name is loaded now, or nobody gets in.
+  private func shut() async throws -> String? {
+    if let error = await refusal() { return "a connection to it fails: \(error)" }
+    // Those of one role are tried on this one.
+    let own = "ROLE \(SQL.identifier(user)) IN DATABASE \(database)"
+    for setting in properties.settings where StoredSettings.loads(setting) && setting.role != nil && setting.role != user {
+      guard !missing.contains(setting.role!), try await isSuperuser() else { continue }
+      let change = "ALTER \(own) SET \(setting.name) = \(DatabaseProperties.settingValue(setting))"
+      _ = try await server.session.query(change)
+      let error = await refusal()
+      _ = try await server.session.query("ALTER \(own) RESET \(setting.name)")
+      if let error { return "a connection to it as \(printable(setting.role!)) fails: \(error)" }
+    }
+    return nil
+  }
+
+  private func refusal() async -> String? {
+    do {
+      _ = try await Connection(server.settings, database: name, waits: server.waits).query("SELECT")
+      return nil
+    } catch { return printable("\(error)") }
+  }
+
+  /// The entries of an archive that this user can make at all: `public` is given away by who may act as both its owners.
+  func wanted(_ all: [ArchiveLoad.Entry]) async throws -> [ArchiveLoad.Entry] {
+    if try await mayGivePublic() { return all }
+    return all.filter { !$0.text.hasPrefix("SCHEMA - public ") }
+  }
+
+  /// Databases made before 15 have a `public` that belongs to the bootstrap superuser.
+  func mayGivePublic() async throws -> Bool {
+    guard let owner = properties.publicSchema?.owner, owner != "pg_database_owner", !missing.contains(owner) else { return true }
+    return try await server.session.isTrue(
+      "SELECT coalesce((SELECT pg_catalog.pg_has_role(current_user, oid, 'MEMBER') FROM pg_catalog.pg_roles WHERE rolname = $1), false)",
+      [owner])
   }
 
   /// What makes it the application's: sent with the swap, in its transaction.
@@ -71,7 +126,9 @@ struct Staging: Sendable {
     }
     let isElse = "SELECT pg_catalog.pg_get_userbyid(nspowner) <> $1 FROM pg_catalog.pg_namespace WHERE nspname = 'public'"
     let owner = SQL.identifier(saved.owner)
-    if try await session.isTrue(isElse, [saved.owner]) { _ = try await session.query("ALTER SCHEMA public OWNER TO \(owner)") }
+    if try await session.isTrue(isElse, [saved.owner]), try await mayGivePublic() {
+      _ = try await session.query("ALTER SCHEMA public OWNER TO \(owner)")
+    }
     // From all, so that they come back in their order, which pg_dump keeps.
     let grants = saved.grants.filter { !missing.contains($0.grantee) }
     for grantee in ["PUBLIC", owner, role] + grants.map(\.grantee).filter({ !$0.isEmpty }).map(SQL.identifier) {

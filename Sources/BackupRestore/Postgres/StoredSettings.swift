@@ -16,6 +16,13 @@ extension DatabaseProperties {
   }
 }
 
+enum StoredSettings {
+  /// Whether it names libraries that every new session loads: one that is missing keeps it out.
+  static func loads(_ setting: DatabaseProperties.Setting) -> Bool {
+    ["session_preload_libraries", "local_preload_libraries"].contains(setting.name)
+  }
+}
+
 /// The value of a setting that is a list of names.
 enum StoredList {
   /// PostgreSQL's own `variable_is_guc_list_quote`.

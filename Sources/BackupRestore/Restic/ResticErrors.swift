@@ -3,13 +3,13 @@ import Synchronization
 /// What a file system refused while files were restored. restic goes on after it, but verifies nothing any more, and leaves out the other
 /// attributes of that file (measured, 0.19.1).
 struct Refusals: Equatable, Sendable {
-  struct Refusal: Equatable, Sendable {
+  struct Attribute: Equatable, Sendable {
     let reason: String
     var count = 0
   }
 
   /// By name.
-  var attributes: [String: Refusal] = [:]
+  var attributes: [String: Attribute] = [:]
   var owners = 0
   var count = 0
 
@@ -17,7 +17,7 @@ struct Refusals: Equatable, Sendable {
   fileprivate mutating func take(_ error: String) -> String? {
     guard let colon = error.ranges(of: ": ").last else { return nil }
     if error.hasPrefix("xattr.LSet "), let name = error[..<colon.lowerBound].split(separator: " ").last {
-      attributes[String(name), default: Refusal(reason: String(error[colon.upperBound...]))].count += 1
+      attributes[String(name), default: Attribute(reason: String(error[colon.upperBound...]))].count += 1
     } else if error.hasPrefix("lchown ") {
       owners += 1
     } else {

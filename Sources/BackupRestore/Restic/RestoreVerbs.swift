@@ -36,13 +36,16 @@ extension Repository {
     return try read.get()
   }
 
-  /// The first bytes of a file of a snapshot. Without a lock, because restic is stopped by SIGPIPE.
-  func head(_ path: String, of snapshot: String, bytes: Int) async throws -> [UInt8] {
+  /// The first bytes of a file of a snapshot: into memory, where nothing else is asked for.
+  ///
+  /// Without a lock, because restic is stopped by SIGPIPE.
+  @discardableResult
+  func head(_ path: String, of snapshot: String, bytes: Int, into output: Output? = nil) async throws -> [UInt8] {
     let pipe = try FileDescriptor.pipe(options: .closeOnExec)
     async let dumping = settled { try await dump(path, of: snapshot, into: pipe.writeEnd, locked: false) }
     let begin = try await Runner.run(
       Command("head", ["-c", String(bytes)], environment: base), input: .descriptor(pipe.readEnd),
-      output: .document(limit: bytes), errors: { _ in })
+      output: output ?? .document(limit: bytes), errors: { _ in })
     _ = await dumping
     return begin.document
   }

@@ -8,6 +8,8 @@ extension Restore {
     do {
       staged = try await cleaningUp(ready) {
         try await makeRoles(ready)
+        var ready = ready
+        _ = try await rehearse(&ready)
         let staged = try await telling(ready.catalog) { try await stage(ready, safety: nil) }
         try decide(staged, ready)
         return staged

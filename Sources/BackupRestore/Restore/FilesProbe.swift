@@ -5,7 +5,7 @@ import SystemPackage
 /// What a volume does not keep of a set, as far as a restore can do without it.
 struct FilesLimits: Equatable, Sendable {
   /// Kinds of extended attributes that are left out, or single ones by name.
-  var attributes: [String: Refusals.Refusal] = [:]
+  var attributes: [String: Refusals.Attribute] = [:]
   /// Why it takes none at all, where it is not known whether the set has any.
   var none: String?
   /// The smallest step of its times, in nanoseconds.

@@ -22,6 +22,10 @@ extension Restore {
     let quiesce: Quiesce?
     let catalog: Catalog
     let sets: [Snapshot]
+    /// By the database's live name, where it was rehearsed.
+    var keepsTablespaces: [String: Bool] = [:]
+    /// What is restored without, in words.
+    var leftOut: [String] = []
   }
 
   func preflight() async throws -> Ready {

@@ -56,15 +56,17 @@ public struct Restore: Sendable {
   ///   another run is at work.
   public func run() async throws -> ExitStatus {
     let begin = ContinuousClock().now
-    let ready = try await preflight()
+    var ready = try await preflight()
     output(announcement(ready))
     if let unreadable = ready.plan.files?.unreadable { log.warning("\(unreadable.text)") }
     if options.dryRun {
+      defer { ready.scratch.remove() }
+      _ = try await rehearse(&ready)
       output("dry run: nothing was changed")
       return .done
     }
     if options.drill { return try await drill(ready, since: begin) }
-    let done = try await resuming(ready) { try await replace(ready) }
+    let done = try await resuming(ready) { [ready] in try await replace(try await prepared(ready)) }
     let isResumed = await done.commit.resume(ready.quiesce)
     output(
       summary(done.staged, ready) + "\n\(ready.plan.source.title) restored in \(begin.elapsed)" + (ready.quiesce?.downtime ?? ""))
@@ -85,6 +87,17 @@ public struct Restore: Sendable {
     let safety: SetID?
     let commit: Commit
     let isTidy: Bool
+  }
+
+  /// With the roles that are missing, and what is known beforehand to be refused.
+  private func prepared(_ ready: Ready) async throws -> Ready {
+    try await cleaningUp(ready) {
+      var ready = ready
+      ready.leftOut = try await restoreRoles(ready)
+      let tablespaces = try await rehearse(&ready)
+      ready.leftOut += tablespaces
+      return ready
+    }
   }
 
   private func replace(_ ready: Ready) async throws -> Done {

@@ -29,7 +29,6 @@ extension Restore {
       case files(StagedFiles)
       case database(Target, StagedDatabase)
     }
-    let leftOut = options.drill ? [] : try await restoreRoles(ready)
     var staged = try await withThrowingTaskGroup(of: Part.self) { group in
       if let files = ready.plan.files, !options.inPlace {
         group.addTask {
@@ -48,13 +47,14 @@ extension Restore {
         case .database(let target, let database):
           staged.databases.append((target, database.evidence))
           staged.opening += database.opening
+          staged.leftOut += database.leftOut
           if !database.later.isEmpty { staged.later.append((target.live, database.later)) }
           staged.differences += database.differences.map { "database \(target.live): " + $0 }
         }
       }
       return staged
     }
-    staged.leftOut = leftOut
+    staged.leftOut = ready.leftOut + staged.leftOut
     guard let files = ready.plan.files, options.inPlace else { return staged }
     try decide(staged, ready)
     return try await overwrite(files, ready, staged, safety: safety)
@@ -74,7 +74,7 @@ extension Restore {
   /// Makes the roles that are missing.
   ///
   /// - Returns: what is left out, and the database does without.
-  private func restoreRoles(_ ready: Ready) async throws -> [String] {
+  func restoreRoles(_ ready: Ready) async throws -> [String] {
     guard let server = ready.server else { return [] }
     let missing = try await missingRoles(ready)
     let members = missing.filter { !$0.isNeeded }.map { printable($0.name) }.joined(separator: ", ")

@@ -10,24 +10,30 @@ extension Restore {
     let differences: [String]
     /// Statements for what is left out.
     let later: [String]
+    /// Settings that PostgreSQL refused.
+    let leftOut: [String]
+  }
+
+  func staging(_ target: Target, _ ready: Ready) async throws -> Staging {
+    let (server, properties) = (ready.server!, try await properties(of: target, ready))
+    return Staging(
+      server: server, name: target.staging, live: target.live, properties: properties,
+      owner: ready.missingRoles.contains(properties.owner) ? server.settings.user : properties.owner, missing: ready.missingRoles)
   }
 
   func stage(_ target: Target, _ ready: Ready) async throws -> StagedDatabase {
     let server = ready.server!
-    let properties = try await properties(of: target, ready)
-    let staging = Staging(
-      server: server, name: target.staging, properties: properties,
-      owner: ready.missingRoles.contains(properties.owner) ? server.settings.user : properties.owner, missing: ready.missingRoles)
+    let staging = try await staging(target, ready)
     do { try await staging.create() } catch let error as DatabaseError {
       throw Failure(
         .refused, "the staging database could not be created: \(error.message)",
         hint: "nothing live was changed; the server lacks what PostgreSQL names: locale, encoding or rights")
     }
     do {
-      var loaded = try await load(target, staging, ready)
+      let loaded = try await load(target, staging, ready)
       let (reading, analysing) = (try await server.open(target.staging), try await server.open(target.staging))
       // Statistics are not in the archive; without them the first queries of the application would be slow. ANALYZE calls what indexes call.
-      let path = try await SearchPaths.read(properties, owner: staging.owner, server.session)[0]
+      let path = try await SearchPaths.read(staging.properties, owner: staging.owner, server.session)[0]
       try await analysing.execute("SET search_path = \(path)")
       async let analysed = settled { try await analysing.execute("ANALYZE") }
       let copy = try await EvidenceReader(connection: reading, isOurs: true).read()
@@ -35,11 +41,20 @@ extension Restore {
         try Task.checkCancellation()
         log.warning("database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand, or the first queries are slow")
       }
-      loaded.differences += try await staging.prepare(accepting: options.acceptDifferences)
+      let prepared = try await staging.prepare(opening: options.acceptDifferences)
+      if let shut = prepared.shut {
+        throw Failure(
+          .verificationFailed, "database \(printable(target.live)) is restored and lets nobody in: \(shut)",
+          hint:
+            "nothing live was changed; install what is missing on the server, or restore --accept-differences, which leaves it out"
+        )
+      }
+      let (roles, tablespaces) = (ready.missingRoles.isEmpty, ready.keepsTablespaces[target.live] ?? true)
       return StagedDatabase(
         evidence: copy, opening: staging.opening(as: target.live),
         differences: loaded.differences
-          + (target.part.evidence?.differences(in: copy, owners: ready.missingRoles.isEmpty) ?? []), later: loaded.later)
+          + (target.part.evidence?.differences(in: copy, owners: roles, tablespaces: tablespaces) ?? []), later: loaded.later,
+        leftOut: prepared.leftOut)
     } catch let error as DatabaseError {
       throw Failure(
         .verificationFailed, "staging database \(target.staging): \(error.message)",
@@ -47,9 +62,15 @@ extension Restore {
     }
   }
 
+  func server(_ server: Server, hasTablespace name: String) async throws -> Bool {
+    try await server.session.isTrue("SELECT EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname = $1)", [name])
+  }
+
   /// As saved; where the record is lost, those of the live database, else of the maintenance database.
   private func properties(of target: Target, _ ready: Ready) async throws -> DatabaseProperties {
-    if let saved = target.part.properties { return saved }
+    if let saved = target.part.properties {
+      return try await server(ready.server!, hasTablespace: saved.tablespace) ? saved : saved.with(tablespace: "pg_default")
+    }
     let server = ready.server!
     if ready.live.contains(target.live) { return try await DatabaseProperties(try await server.open(target.live)) }
     return try await DatabaseProperties(server.session).plain(owner: server.settings.user)
@@ -107,7 +128,8 @@ extension Restore {
     let client = try ready.clients.restore(archive: target.part.pgDump ?? ready.clients.newestMajor, server: server.major)
     let restore = ArchiveRestore(
       settings: loader?.settings ?? server.settings, program: client.program, clientMajor: client.major,
-      serverMajor: server.major, base: context.base, keepOwners: ready.missingRoles.isEmpty, role: loader?.owner.role)
+      serverMajor: server.major, base: context.base, role: loader?.owner.role,
+      keepTablespaces: ready.keepsTablespaces[target.live] ?? true)
     let paths = try await SearchPaths.read(staging.properties, owner: staging.owner, server.session)
     let spool = ready.scratch.path.appending(percentEncoded(target.staging.utf8))
     let free = min(try Tree.free(ready.scratch.path.string).bytes, context.configuration.scratchBytes ?? .max)
@@ -131,7 +153,9 @@ extension Restore {
       let load = ArchiveLoad(
         restore: restore, source: source, staging: target.staging, scratch: ready.scratch.path, backends: backends,
         searchPaths: paths)
-      return try await settle(try await load.run(jobs: Self.jobs), of: load, target, as: loader)
+      let wanted = try await staging.mayGivePublic() ? nil : staging.wanted(try await load.contents())
+      let refused = try await load.run(jobs: Self.jobs, wanted).filter { !$0.isOnly(of: ready.missingRoles) }
+      return try await settle(refused, of: load, target, as: loader)
     }
     if isSpooled { try Tree.remove(spool) }
     return leftOut

@@ -9,7 +9,7 @@ struct DatabaseProperties: Codable, Equatable, Sendable {
   let ctype: String
   let locale: String?
   let icuRules: String?
-  let tablespace: String
+  private(set) var tablespace: String
   let connectionLimit: Int
   let isTemplate: Bool
   let comment: String?
@@ -17,11 +17,18 @@ struct DatabaseProperties: Codable, Equatable, Sendable {
   let grants: [Grant]?
   let settings: [Setting]
   /// pg_database_size, in bytes: what a restore will need, about.
-  let size: Int
+  private(set) var size: Int
   /// The schema of that name, which no dump makes. Nil where there is none, or the set is older than this.
   var publicSchema: PublicSchema? = nil
   /// Nil where no role owns all, or the set is older than this.
   var soleOwner: SoleOwner? = nil
+
+  func with(size: Int? = nil, tablespace: String? = nil) -> DatabaseProperties {
+    var properties = self
+    properties.size = size ?? self.size
+    properties.tablespace = tablespace ?? self.tablespace
+    return properties
+  }
 
   struct Grant: Codable, Equatable, Sendable {
     /// Empty: PUBLIC.

@@ -20,8 +20,10 @@ extension SequenceEvidence {
 extension DatabaseEvidence {
   /// What differs in a restored copy, one sentence a thing; empty when nothing does.
   ///
-  /// - Parameter owners: whether owners and grants are as saved; not where a role that is missing was replaced.
-  func differences(in copy: DatabaseEvidence, owners: Bool = true) -> [String] {
+  /// - Parameters:
+  ///   - owners: whether owners and grants are as saved; not where a role that is missing was replaced.
+  ///   - tablespaces: whether they are as saved; not where one is missing.
+  func differences(in copy: DatabaseEvidence, owners: Bool = true, tablespaces: Bool = true) -> [String] {
     var found: [String] = []
     // Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two tables.
     let key = { (name: String) in Array(name.utf8) }
@@ -60,7 +62,9 @@ extension DatabaseEvidence {
     if largeObjects != copy.largeObjects {
       found.append("large objects differ: \(copy.largeObjects.count) instead of \(largeObjects.count), or other content")
     }
-    if let schema, let restored = copy.schema { found += schema.differences(in: restored, owners: owners, found: found) }
+    if let schema, let restored = copy.schema {
+      found += schema.differences(in: restored, owners: owners, tablespaces: tablespaces, found: found)
+    }
     return found.map(printable)
   }
 }

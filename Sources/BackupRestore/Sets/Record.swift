@@ -119,6 +119,8 @@ struct DatabasePart: Codable, Equatable, Sendable {
   let properties: DatabaseProperties?
   let roles: [RoleUse]
   let evidence: DatabaseEvidence?
+  /// Nil where nobody could be asked, and in older records.
+  var rehearsed: Rehearsed? = nil
 }
 
 /// A role the database refers to.

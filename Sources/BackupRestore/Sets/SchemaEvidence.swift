@@ -55,8 +55,10 @@ extension SchemaEvidence {
   /// What differs in a restored copy, a sentence for each kind and way. `found` is what was found before: a table that is missing is not
   /// told twice.
   ///
-  /// - Parameter owners: whether owners and grants are as saved; not where a role that is missing was replaced.
-  func differences(in copy: SchemaEvidence, owners: Bool, found: [String] = []) -> [String] {
+  /// - Parameters:
+  ///   - owners: whether owners and grants are as saved; not where a role that is missing was replaced.
+  ///   - tablespaces: whether they are as saved; not where one is missing: of what lies in one, the names alone are compared.
+  func differences(in copy: SchemaEvidence, owners: Bool, tablespaces: Bool = true, found: [String] = []) -> [String] {
     if unread != nil { return [] }
     if let why = copy.unread { return ["definitions could not be read: \(why)"] }
     let isPrintedAlike = major == copy.major
@@ -73,7 +75,8 @@ extension SchemaEvidence {
         let more = names.count > 3 ? " and \(names.count - 3) more" : ""
         return "\(kind) \(names.prefix(3).joined(separator: ", "))\(more) \(names.count == 1 ? one : several)"
       }
-      let other = certain.filter { isPrintedAlike && restored[$0.key] != nil && restored[$0.key] != $0.value }
+      let isComparable = isPrintedAlike && (tablespaces || !["table", "index", "materialized view"].contains(kind))
+      let other = certain.filter { isComparable && restored[$0.key] != nil && restored[$0.key] != $0.value }
       return [
         tell(certain.keys.filter { restored[$0] == nil }, "is missing", "are missing"),
         tell(restored.keys.filter { saved[$0] == nil }, "was not there", "were not there"),

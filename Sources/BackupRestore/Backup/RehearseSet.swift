@@ -1,0 +1,73 @@
+/// A set that cannot be restored is told the night it is made: its databases are restored without their rows, where anything that matters
+/// to that has changed. On any other night it costs nothing.
+extension Backup {
+  func rehearse(_ parts: inout Parts, _ ready: Ready, set: SetID) async throws {
+    guard let settings = configuration.drill ?? configuration.database, !parts.databases.isEmpty else { return }
+    for index in parts.databases.indices {
+      let part = parts.databases[index].part
+      let address = "\(settings.host):\(settings.port)"
+      let plain = try Rehearsed(of: part, user: settings.user, server: address)
+      let last = parts.last?.databases.first { $0.name == part.name }?.rehearsed
+      if let last, last.fingerprint == plain.fingerprint, last.impossible == nil {
+        parts.databases[index].part.rehearsed = last
+        continue
+      }
+      do {
+        let server = configuration.drill == nil ? ready.server! : try await Server.connect(settings, configuration.waits)
+        var rehearsed = plain
+        rehearsed.impossible = try await obstacle(server)
+        if let why = rehearsed.impossible {
+          if last?.impossible != why {
+            log.info(
+              "database \(printable(part.name)) is not rehearsed: \(why); whether it can be restored is known from drills alone")
+          }
+        } else {
+          let rehearsal = try await rehearsal(of: part, ready, server, set)
+          defer { rehearsal.scratch.remove() }
+          guard let outcome = try await rehearsal.run() else { continue }
+          rehearsed.refused = outcome.refused
+          tell(outcome, part.name)
+        }
+        parts.databases[index].part.rehearsed = rehearsed
+      } catch let error as CancellationError { throw error } catch {
+        // The set is saved, and the next one is rehearsed.
+        log.warning("database \(printable(part.name)) could not be rehearsed: \(error)")
+      }
+    }
+  }
+
+  /// Why there can be no scratch database.
+  private func obstacle(_ server: Server) async throws -> String? {
+    if try await server.session.isTrue("SELECT pg_catalog.pg_is_in_recovery()") { return "the server is a standby" }
+    let may = "SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user"
+    return try await server.session.isTrue(may) ? nil : "role \(server.settings.user) may not create databases"
+  }
+
+  private func rehearsal(of part: DatabasePart, _ ready: Ready, _ server: Server, _ set: SetID) async throws -> Rehearsal {
+    // What a run that was killed left: with the lock of this database nobody else builds one.
+    for name in try await server.databases() where DatabaseName.parse(name, live: part.name)?.isStaging == true {
+      try await server.drop(name)
+    }
+    let present = Set(try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! })
+    let missing = Set(part.roles.map(\.name)).subtracting(present)
+    let properties = part.properties!
+    let staging = Staging(
+      server: server, name: DatabaseName.staging(part.name, set), live: part.name, properties: properties,
+      owner: missing.contains(properties.owner) ? server.settings.user : properties.owner, missing: missing)
+    return Rehearsal(
+      staging: staging, part: part, repository: context.databases,
+      client: try ready.clients.restore(archive: part.pgDump ?? ready.clients.newestMajor, server: server.major),
+      base: context.base,
+      scratch: try Scratch(context.base), asSuperuser: false)
+  }
+
+  private func tell(_ outcome: Rehearsal.Outcome, _ name: String) {
+    let database = "database \(printable(name))"
+    for left in outcome.leftOut { log.info("a restore of \(database) will do without what PostgreSQL refuses: \(left)") }
+    for bound in outcome.bound {
+      log.warning(
+        "a restore of \(database) would refuse what lives only under that name: \(bound)\n  hint: restore --accept-differences leaves it out; it is made in the database afterwards"
+      )
+    }
+  }
+}

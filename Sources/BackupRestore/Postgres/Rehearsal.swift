@@ -1,0 +1,94 @@
+import SystemPackage
+
+/// A set's schema, roles and settings restored without its rows into a scratch database, as a restore would: what cannot be restored is
+/// told before it is needed, and before it takes hours.
+struct Rehearsal: Sendable {
+  let staging: Staging
+  let part: DatabasePart
+  let repository: Repository
+  let client: (program: String, major: Int)
+  let base: [String: String]
+  let scratch: Scratch
+  /// Whether a superuser loads as that, also where a role owns all.
+  let asSuperuser: Bool
+
+  struct Outcome: Sendable {
+    /// An object and PostgreSQL's words, each.
+    var refused: [String] = []
+    /// What is bound to the database's own name, and proves nothing elsewhere.
+    var bound: [String] = []
+    /// What a restore does without.
+    var leftOut: [String] = []
+    var keepsTablespaces = true
+  }
+
+  /// As much of an archive as is read for its table of contents: 10,000 tables need about 10 MB.
+  private static let beginning = 32 << 20
+
+  private var server: Server { staging.server }
+
+  /// - Returns: nil where the archive's beginning says too little, or cannot be had: the load itself will tell.
+  func run() async throws -> Outcome? {
+    let file = scratch.path.appending("rehearsal.\(percentEncoded(staging.name.utf8))")
+    let spool = try FileDescriptor.open(
+      file, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
+    try await repository.head(part.archive, of: part.snapshot, bytes: Self.beginning, into: .descriptor(spool))
+    defer { try? Tree.remove(file) }
+    do { try await staging.create() } catch let error as DatabaseError {
+      return Outcome(refused: ["database: \(printable(error.message))"])
+    }
+    let outcome = await settled { try await rehearse(.file(file)) }
+    // Whatever came of it, also after a signal.
+    let dropped = await finishing { try await server.drop(staging.name) }
+    if case .failure(let error) = dropped, (try? outcome.get()) != nil { throw error }
+    return try outcome.get()
+  }
+
+  private func rehearse(_ source: ArchiveSource) async throws -> Outcome? {
+    // pg_hba.conf may admit by the database's name.
+    _ = try await server.open(staging.name).query("SELECT")
+    let extensions = part.evidence?.extensions ?? []
+    var loader: Loader?
+    if !asSuperuser, part.properties != nil, try await staging.isSuperuser() {
+      loader = try await Loader.make(staging, extensions: extensions, waits: server.waits)
+    }
+    var outcome = Outcome()
+    guard let all = try await load(source, as: loader) else { return nil }
+    let refused = all.filter { refusal in !staging.missing.contains { refusal.reason.contains($0) } }
+    try await loader?.remove()
+    try await staging.loaded()
+    let placed = refused.filter { !$0.isOutOfPlace }
+    outcome.keepsTablespaces = placed.count == refused.count
+    for refusal in refused where refusal.isOutOfPlace && !outcome.leftOut.contains(refusal.reason) {
+      outcome.leftOut.append(refusal.reason)
+    }
+    // Where an extension is missing, so is all that is built on it.
+    let isBound = placed.contains { $0.name.hasPrefix("EXTENSION ") && $0.reason.contains(part.name) }
+    if isBound { outcome.bound = placed.map(\.text) } else { outcome.refused = placed.map(\.text) }
+    let prepared = try await staging.prepare()
+    outcome.leftOut += prepared.leftOut
+    if let shut = prepared.shut { outcome.refused.append(shut) }
+    return outcome
+  }
+
+  private func load(_ source: ArchiveSource, as loader: Loader?) async throws -> [Refusal]? {
+    let restore = ArchiveRestore(
+      settings: loader?.settings ?? server.settings, program: client.program, clientMajor: client.major,
+      serverMajor: server.major, base: base, role: loader?.owner.role)
+    let backends = BackendWatch(.database(staging.name), server.settings, server.waits, limit: server.waits.stall)
+    let looking = Task { await backends.look(every: .seconds(1)) }
+    defer { looking.cancel() }
+    let load = ArchiveLoad(
+      restore: restore, source: source, staging: staging.name, scratch: scratch.path, backends: backends,
+      searchPaths: try await SearchPaths.read(staging.properties, owner: staging.owner, server.session))
+    guard let all = try? await load.contents(), !all.isEmpty else { return nil }
+    let wanted = try await staging.wanted(all)
+    return try await load.run(jobs: 1, wanted.filter { !Self.isOfRows($0.text) })
+  }
+
+  /// Rows, and what is made of them or said about large objects, which would fail without them for no reason.
+  static func isOfRows(_ entry: some StringProtocol) -> Bool {
+    let kinds = ["TABLE DATA ", "BLOB", "SEQUENCE SET ", "MATERIALIZED VIEW DATA ", "STATISTICS DATA "]
+    return kinds.contains { entry.hasPrefix($0) } || entry.contains(" - LARGE OBJECT")
+  }
+}
