@@ -86,7 +86,7 @@ struct Broken: Sendable {
   /// PATH with PostgreSQL's programs, of which pg_restore runs `script` before it loads anything.
   func beforeLoading(_ script: String) throws -> [String: String?] {
     let path = try site.fake(
-      "pg_restore", "[ \"$1\" = --version ] || {\n\(script)\n} >&2 </dev/null\nexec \(Cluster.binaries)/pg_restore \"$@\"")
+      "pg_restore", "case \"$*\" in --dbname=*)\n\(script)\n;; esac >&2 </dev/null\nexec \(Cluster.binaries)/pg_restore \"$@\"")
     for name in ["pg_dump", "psql"] {
       let link = site.root + "/fake-pg_restore/" + name
       if access(link, X_OK) != 0 {

@@ -44,7 +44,7 @@ import Testing
   /// PATH with PostgreSQL's programs, of which pg_restore runs `script` before it loads anything.
   static func beforeLoading(_ site: Site, _ script: String) throws -> [String: String?] {
     let path = try site.fake(
-      "pg_restore", "[ \"$1\" = --version ] || {\n\(script)\n} >&2 </dev/null\nexec \(Cluster.binaries)/pg_restore \"$@\"")
+      "pg_restore", "case \"$*\" in --dbname=*)\n\(script)\n;; esac >&2 </dev/null\nexec \(Cluster.binaries)/pg_restore \"$@\"")
     for name in ["pg_dump", "psql"] {
       try FileManager.default.createSymbolicLink(
         atPath: site.root + "/fake-pg_restore/" + name, withDestinationPath: Cluster.binaries + "/" + name)

@@ -10,6 +10,8 @@ struct Refusal: Equatable, Sendable {
     let said: String
     /// The first line of what was refused.
     var command: String?
+
+    var isOfOwner: Bool { command.map { $0.hasPrefix("ALTER ") && $0.contains(" OWNER TO ") } ?? false }
   }
 
   /// What the server said.
@@ -29,9 +31,7 @@ struct Refusal: Equatable, Sendable {
   /// It is there: only its owner or its place was refused, and made again it would be refused for being there.
   var isMade: Bool {
     errors.allSatisfy { error in
-      if error.said.hasPrefix("could not set default_tablespace ") { return true }
-      guard let command = error.command else { return false }
-      return command.hasPrefix("ALTER ") && command.contains(" OWNER TO ")
+      error.isOfOwner || error.said.hasPrefix("could not set default_tablespace ")
     }
   }
 

@@ -64,6 +64,8 @@ extension SchemaEvidence {
     let isPrintedAlike = major == copy.major
     var kinds = Set(objects.keys).union(copy.objects.keys)
     if !owners || !isPrintedAlike { kinds.remove("grant") }
+    // What holds for all that a role makes.
+    if !owners { kinds.remove("default acl") }
     return kinds.sorted().flatMap { kind in
       let (saved, restored) = (byName(kind), copy.byName(kind))
       let certain = saved.filter { $0.value != nil }
