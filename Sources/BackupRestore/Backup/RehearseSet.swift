@@ -15,14 +15,15 @@ extension Backup {
       do {
         let server = configuration.drill == nil ? ready.server! : try await Server.connect(settings, configuration.waits)
         var rehearsed = plain
-        rehearsed.impossible = try await obstacle(server)
+        let staging = try await staging(of: part, server, set)
+        rehearsed.impossible = try await obstacle(staging, part)
         if let why = rehearsed.impossible {
           if last?.impossible != why {
             log.info(
               "database \(printable(part.name)) is not rehearsed: \(why); whether it can be restored is known from drills alone")
           }
         } else {
-          let rehearsal = try await rehearsal(of: part, ready, server, set)
+          let rehearsal = try rehearsal(of: part, ready, staging)
           defer { rehearsal.scratch.remove() }
           guard let outcome = try await rehearsal.run() else { continue }
           rehearsed.refused = outcome.refused
@@ -36,14 +37,19 @@ extension Backup {
     }
   }
 
-  /// Why there can be no scratch database.
-  private func obstacle(_ server: Server) async throws -> String? {
+  /// Why there can be no scratch database, or none that is safe: a restore by a superuser is the operator's decision, and no night's.
+  private func obstacle(_ staging: Staging, _ part: DatabasePart) async throws -> String? {
+    let (server, user) = (staging.server, staging.server.settings.user)
     if try await server.session.isTrue("SELECT pg_catalog.pg_is_in_recovery()") { return "the server is a standby" }
     let may = "SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user"
-    return try await server.session.isTrue(may) ? nil : "role \(server.settings.user) may not create databases"
+    if try await !server.session.isTrue(may) { return "role \(user) may not create databases" }
+    guard part.roles.contains(where: { $0.owns && $0.name != user }), try await staging.isSuperuser(),
+      try await !Loader.isPossible(staging, extensions: part.evidence?.extensions ?? [])
+    else { return nil }
+    return "no role owns all that is in it, or may make it, and the database's own functions would run as \(user), a superuser"
   }
 
-  private func rehearsal(of part: DatabasePart, _ ready: Ready, _ server: Server, _ set: SetID) async throws -> Rehearsal {
+  private func staging(of part: DatabasePart, _ server: Server, _ set: SetID) async throws -> Staging {
     // What a run that was killed left: with the lock of this database nobody else builds one.
     for name in try await server.databases() where DatabaseName.parse(name, live: part.name)?.isStaging == true {
       try await server.drop(name)
@@ -51,12 +57,15 @@ extension Backup {
     let present = Set(try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! })
     let missing = Set(part.roles.map(\.name)).subtracting(present)
     let properties = part.properties!
-    let staging = Staging(
+    return Staging(
       server: server, name: DatabaseName.staging(part.name, set), live: part.name, properties: properties,
       owner: missing.contains(properties.owner) ? server.settings.user : properties.owner, missing: missing)
-    return Rehearsal(
+  }
+
+  private func rehearsal(of part: DatabasePart, _ ready: Ready, _ staging: Staging) throws -> Rehearsal {
+    Rehearsal(
       staging: staging, part: part, repository: context.databases,
-      client: try ready.clients.restore(archive: part.pgDump ?? ready.clients.newestMajor, server: server.major),
+      client: try ready.clients.restore(archive: part.pgDump ?? ready.clients.newestMajor, server: staging.server.major),
       base: context.base,
       scratch: try Scratch(context.base), asSuperuser: false)
   }

@@ -10,18 +10,21 @@ struct Loader: Sendable {
   /// What the comment of the role says: after a run that was killed it tells it from others.
   static let mark = "made by a restore of backup-restore"
 
-  /// For a superuser. Nil where no role owns all, or may not make all that is there.
-  static func make(_ staging: Staging, extensions: [String], waits: Waits) async throws -> Loader? {
-    let session = staging.server.session
+  /// Whether one role owns all that a superuser would load, and may make it.
+  static func isPossible(_ staging: Staging, extensions: [String]) async throws -> Bool {
     let isAble = """
       SELECT NOT rolsuper AND NOT EXISTS (SELECT FROM unnest($2::text[]) n LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = n
           LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = a.name AND v.version = a.default_version
           WHERE n <> 'plpgsql' AND (v.superuser AND NOT v.trusted) IS NOT FALSE)
       FROM pg_catalog.pg_roles WHERE rolname = $1
       """
-    guard let owner = staging.properties.soleOwner, staging.server.major >= 15, staging.missing.isEmpty,
-      try await session.isTrue(isAble, [owner.role, SQL.array(extensions)])
-    else { return nil }
+    guard let owner = staging.properties.soleOwner, staging.server.major >= 15, staging.missing.isEmpty else { return false }
+    return try await staging.server.session.isTrue(isAble, [owner.role, SQL.array(extensions)])
+  }
+
+  /// For a superuser. Nil where it is not possible.
+  static func make(_ staging: Staging, extensions: [String], waits: Waits) async throws -> Loader? {
+    guard let owner = staging.properties.soleOwner, try await isPossible(staging, extensions: extensions) else { return nil }
     let password = (0..<4).map { _ in String(UInt64.random(in: 0 ... .max), radix: 36) }.joined()
     let loader = Loader(
       staging: staging, owner: owner, settings: staging.server.settings.with(user: staging.name, password: Secret(password)))

@@ -119,9 +119,12 @@ struct Server: Sendable {
           try await Task.sleep(for: .milliseconds(50))
         }
       }
-      defer { terminating.cancel() }
+      let renamed = await settled { try await session.execute(sql) }
+      // What it is asking for yet would end those that come to the restored database.
+      terminating.cancel()
+      _ = await terminating.result
       do {
-        return try await session.execute(sql)
+        return try renamed.get()
       } catch let error as DatabaseError where error.state == "55006" && ContinuousClock().now < deadline {
         log.info("sessions keep coming back: trying the swap again")
       } catch let error as DatabaseError {
