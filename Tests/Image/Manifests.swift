@@ -92,7 +92,7 @@ import Testing
   @Test func theContainersOfTheseTestsAreHardenedAsTheyAre() throws {
     for (name, profile, added) in [
       ("backup", PodSite.Profile.backup, "add: [DAC_OVERRIDE]"),
-      ("backup-restore", .restore, "add: [CHOWN, DAC_OVERRIDE, FOWNER]"),
+      ("backup-restore", .restore, "add: [CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETFCAP]"),
     ] {
       let text = try String(contentsOfFile: "\(Self.directory)/base/\(name).yaml", encoding: .utf8)
       for line in [added, "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false", "drop: [ALL]", "runAsUser: 0"] {

@@ -23,7 +23,7 @@ final class PodSite: Sendable {
       let added: [String] =
         switch self {
         case .backup, .withoutOwners: ["DAC_OVERRIDE"]
-        case .restore: ["CHOWN", "DAC_OVERRIDE", "FOWNER"]
+        case .restore: ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP"]
         case .nonRoot: []
         }
       return [

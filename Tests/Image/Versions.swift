@@ -16,20 +16,22 @@ final class ServerContainer: Sendable {
   private final class Unpacked: Sendable {
     let root = "/tmp/backup-restore-postgresql.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
     private let server: Daemon
+    /// Beside the libraries, which the programs find by their own place.
+    private let bin = "pgserver/pginstall/bin"
 
     init(port: Int, password: String) async throws {
-      let packed = Engine.project + "/.build-python/lib/*/site-packages/pgserver/pginstall"
+      let packed = Engine.project + "/.build-python/lib/*/site-packages/pgserver"
       try await Shell.script(
         """
-        mkdir '\(root)'; cp -a \(packed) '\(root)/program'; chmod -R a+rX '\(root)'; chmod +x '\(root)/program/bin/'*
+        mkdir '\(root)'; cp -a \(packed) \(packed).libs '\(root)'; chmod -R a+rX '\(root)'; chmod +x '\(root)/\(bin)/'*
         echo '\(password.replacing("'", with: "'\\''"))' >'\(root)/password'
         chown -R postgres '\(root)'
-        setpriv --reuid=postgres --regid=postgres --clear-groups '\(root)/program/bin/initdb' -D '\(root)/data' -A scram-sha-256 -U postgres \
+        setpriv --reuid=postgres --regid=postgres --clear-groups '\(root)/\(bin)/initdb' -D '\(root)/data' -A scram-sha-256 -U postgres \
           --pwfile '\(root)/password' >/dev/null
         """, in: "/tmp")
       server = Daemon(
         "setpriv",
-        ["--reuid=postgres", "--regid=postgres", "--clear-groups", root + "/program/bin/postgres", "-D", root + "/data"]
+        ["--reuid=postgres", "--regid=postgres", "--clear-groups", "\(root)/\(bin)/postgres", "-D", root + "/data"]
           + [
             "port=\(port)", "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off",
           ].flatMap { ["-c", $0] }, log: root + "/log")
