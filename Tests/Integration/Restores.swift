@@ -190,15 +190,26 @@ import Testing
   }
 
   /// restic itself would wait for ever.
-  @Test func aRepositoryThatStandsStillInTheMiddleOfADumpIsGivenUp() async throws {
+  @Test(arguments: [1, 2]) func aRepositoryThatStandsStillInTheMiddleOfADumpIsGivenUp(time: Int) async throws {
     let site = try await Self.site()
     try await Self.change(site, to: "live")
     let path = try site.fake(
       "restic",
-      "PATH=${PATH#*:}\ncase \" $* \" in *\" dump \"*.dump*) head -c 100000 /dev/zero; exec sleep 900;; esac\nexec restic \"$@\"")
+      """
+      PATH=${PATH#*:}
+      case " $* " in *" dump "*.dump*)
+        echo >>'\(site.root)/dumps'
+        [ $(wc -l <'\(site.root)/dumps') -lt \(time) ] || { restic "$@" | head -c 500; exec sleep 900; };;
+      esac
+      exec restic "$@"
+      """)
     let begin = ContinuousClock().now
-    let stuck = try await site.run("restore", with: ["PATH": path, "STALL_TIMEOUT": "3", "LOCK_WAIT": "1"])
-    #expect(stuck.code == 23 && stuck.errors.contains("STALL_TIMEOUT"), "\(stuck)")
+    // The first time is the rehearsal's; what comes after it is piped where TMPDIR is too small.
+    let stuck = try await site.run(
+      "restore", with: ["PATH": path, "STALL_TIMEOUT": "3", "LOCK_WAIT": "1", "TMPDIR_BYTES": time == 1 ? nil : "1"])
+    // pg_restore, which waits for it, may be what is stopped.
+    #expect(stuck.code == 23 || (time == 2 && stuck.code == 20), "\(stuck)")
+    #expect(stuck.errors.contains("STALL_TIMEOUT"), "\(stuck)")
     #expect(begin.duration(to: .now) < .seconds(300))
     #expect(try await Self.state(site) == "live live")
   }

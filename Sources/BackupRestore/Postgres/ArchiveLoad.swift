@@ -94,7 +94,9 @@ struct ArchiveLoad: Sendable {
     try await source.read(opened: true) { archive, input in
       let command = Command(restore.program, arguments + (archive.map { [$0] } ?? []), environment: restore.base)
       let errors = ClientErrors("pg_restore")
-      let outcome = try await Runner.run(command, input: input, output: .document(limit: 64 << 20), errors: errors.take)
+      let outcome = try await Runner.run(
+        command, input: input, output: .document(limit: 64 << 20), watch: Watch(limit: backends.limit, patience: backends.limit),
+        errors: errors.take)
       if outcome.ending.succeeded { return String(decoding: outcome.document, as: UTF8.self) }
       throw Failure(
         .verificationFailed, "pg_restore failed (\(outcome.ending.text)): \(errors.first ?? "it said nothing")",

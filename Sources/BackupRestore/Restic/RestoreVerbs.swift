@@ -24,29 +24,46 @@ extension Repository {
   /// A file of a snapshot into another child's standard input. Both must succeed.
   func piped<T: Sendable>(_ path: String, of snapshot: String, into body: @Sendable (Input) async throws -> T) async throws -> T {
     let pipe = try FileDescriptor.pipe(options: .closeOnExec)
-    async let dumping = settled { try await dump(path, of: snapshot, into: pipe.writeEnd) }
-    async let reading = settled { try await body(.descriptor(pipe.readEnd)) }
-    let (dumped, read) = await (dumping, reading)
-    // Where the reader gave up, restic dies of SIGPIPE and leaves its lock (measured), which unlock knows for dead.
-    if case .failure(let error) = dumped {
-      guard "\(error)".contains("killed by signal \(SIGPIPE)"), case .failure(let cause) = read else { throw error }
-      _ = await settled { try await run(["unlock"], output: .document(limit: 1 << 16), deadline: waits.connect) }
-      throw cause
+    let dumping = Task { try await dump(path, of: snapshot, into: pipe.writeEnd) }
+    return try await withTaskCancellationHandler {
+      let read = await settled { try await body(.descriptor(pipe.readEnd)) }
+      // A restic that stands still does not notice that nobody reads any more.
+      let ending = Task {
+        guard case .failure = read else { return }
+        try? await Task.sleep(for: Runner.grace)
+        dumping.cancel()
+      }
+      let dumped = await dumping.result
+      ending.cancel()
+      if case .failure(let error) = dumped {
+        guard case .failure(let cause) = read, error is CancellationError || Self.isOfReader(error) else { throw error }
+        // Where the reader gave up, restic dies of SIGPIPE and leaves its lock (measured), which unlock knows for dead.
+        _ = await settled { try await run(["unlock"], output: .document(limit: 1 << 16), deadline: waits.connect) }
+        throw cause
+      }
+      return try read.get()
+    } onCancel: {
+      dumping.cancel()
     }
-    return try read.get()
   }
+
+  private static func isOfReader(_ error: any Error) -> Bool { "\(error)".contains("killed by signal \(SIGPIPE)") }
 
   /// The first bytes of a file of a snapshot: into memory, where nothing else is asked for.
   ///
   /// Without a lock, because restic is stopped by SIGPIPE.
+  ///
+  /// - Throws: `Failure` 23 where they do not come within STALL_TIMEOUT.
   @discardableResult
   func head(_ path: String, of snapshot: String, bytes: Int, into output: Output? = nil) async throws -> [UInt8] {
     let pipe = try FileDescriptor.pipe(options: .closeOnExec)
-    async let dumping = settled { try await dump(path, of: snapshot, into: pipe.writeEnd, locked: false) }
+    async let dumping = settled {
+      try await dump(path, of: snapshot, into: pipe.writeEnd, locked: false, watch: watch())
+    }
     let begin = try await Runner.run(
       Command("head", ["-c", String(bytes)], environment: base), input: .descriptor(pipe.readEnd),
       output: output ?? .document(limit: bytes), errors: { _ in })
-    _ = await dumping
+    if case .failure(let error) = await dumping, !Self.isOfReader(error) { throw error }
     return begin.document
   }
 
