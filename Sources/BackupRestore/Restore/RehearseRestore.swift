@@ -10,7 +10,8 @@ extension Restore {
         leftOut.append(
           "tablespace \(printable(name)), which the server lacks: database \(printable(target.live)) lies in the default one")
       }
-      guard let outcome = try await rehearsal(of: target, ready, server).run() else {
+      let rehearsal = try await rehearsal(of: target, ready, server)
+      guard let outcome = try await telling(ready.catalog, { try await rehearsal.run() }) else {
         log.info("database \(target.live) is not rehearsed: its archive's table of contents cannot be read by itself")
         continue
       }
