@@ -18,7 +18,7 @@ import Testing
 
   @Test func stagingThatIsDroppedByHandIsNoCommit() async throws {
     let broken = try await Swaps.site()
-    try await Self.interrupted(broken, before: "ALTER DATABASE")
+    try await Self.interrupted(broken, before: "RENAME TO")
     let staging = try #require(try await broken.site.databases().first { $0.contains(".staging.") })
     try await broken.cluster.psql("postgres", "DROP DATABASE \"\(staging)\"")
     try await broken.succeed("backup")
@@ -70,7 +70,7 @@ import Testing
 
   @Test func anInterruptedSwapIsNotFinishedOnAnotherServer() async throws {
     let broken = try await Swaps.site()
-    try await Self.interrupted(broken, before: "ALTER DATABASE")
+    try await Self.interrupted(broken, before: "RENAME TO")
     let other = try await Cluster()
     try await other.psql("postgres", "CREATE DATABASE \(SQL.identifier(broken.site.database))")
     let run = try await broken.site.run("restore", with: ["POSTGRES_HOST": "127.0.0.1:\(other.port)"])

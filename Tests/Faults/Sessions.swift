@@ -166,7 +166,7 @@ import Testing
     #expect(try await broken.live() == "second second")
     // Dropped before, it would be missing where the swap does not come.
     #expect(
-      try await broken.site.run("restore", [set, "--drop-slots"], with: try Swaps.killed(before: "ALTER DATABASE")).code == 137)
+      try await broken.site.run("restore", [set, "--drop-slots"], with: try Swaps.killed(before: "RENAME TO")).code == 137)
     #expect(try await cluster.psql("postgres", "SELECT slot_name FROM pg_replication_slots").output == "consumer\n")
     #expect(try await broken.live() == "second second")
     try await broken.succeed("restore", set, "--drop-slots")
@@ -183,7 +183,7 @@ import Testing
     try await broken.succeed("backup")
     let subscriptions = "SELECT subname, subenabled FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = "
     // Killed before its commit: the next restore drops staging with it.
-    #expect(try await broken.site.run("restore", with: try Swaps.killed(before: "ALTER DATABASE")).code == 137)
+    #expect(try await broken.site.run("restore", with: try Swaps.killed(before: "RENAME TO")).code == 137)
     try await broken.succeed("restore")
     try await broken.expectTidy("a subscription")
     #expect(try await broken.site.sql(subscriptions + "'\(broken.site.database)'") == "s'ub|f")
