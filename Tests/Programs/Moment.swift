@@ -2,9 +2,8 @@ import Glibc
 
 /// Kills a process that preloads this library, without warning, in the middle of a swap: a lost node at a chosen moment.
 ///
-/// `TEST_KILL_AT=n`: before the nth call that changes something on the volume or the server, counted from the first rename(2), which is
-/// that of the journal; a statement counts twice, before it is sent and before it is answered. `TEST_KILL_BEFORE=text`: before the first
-/// statement that contains it. `TEST_CUT_AFTER=text`: only the connection is cut, when such a statement is sent and not answered.
+/// `TEST_KILL_AT=n`: before the nth call that changes something on the volume or the server, counted from the journal's rename(2); a
+/// statement counts twice, before it is sent and before it is answered. `TEST_KILL_BEFORE=text`: before the first statement that contains it. `TEST_CUT_AFTER=text`: only the connection is cut, when such a statement is sent and not answered.
 private let at = getenv("TEST_KILL_AT").flatMap { Int(String(cString: $0)) }
 private let text = getenv("TEST_KILL_BEFORE").map { String(cString: $0) }
 private let cut = getenv("TEST_CUT_AFTER").map { String(cString: $0) }
@@ -26,14 +25,17 @@ private typealias Name = UnsafePointer<CChar>?
 private typealias OfFile = @convention(c) (CInt) -> CInt
 private typealias OfName = @convention(c) (Name) -> CInt
 
+/// A probe renames, too, before anything is swapped.
+private func isJournal(_ name: Name) -> Bool { name.map { strstr($0, "journal.json") != nil } ?? false }
+
 @_cdecl("rename") public func rename(_ from: UnsafePointer<CChar>?, _ to: UnsafePointer<CChar>?) -> CInt {
-  step(begins: true)
+  step(begins: isJournal(from))
   return unsafeBitCast(next("rename"), to: (@convention(c) (Name, Name) -> CInt).self)(from, to)
 }
 
 @_cdecl("renameat") public func renameAt(_ a: CInt, _ from: UnsafePointer<CChar>?, _ b: CInt, _ to: UnsafePointer<CChar>?) -> CInt
 {
-  step(begins: true)
+  step(begins: isJournal(from))
   return unsafeBitCast(next("renameat"), to: (@convention(c) (CInt, Name, CInt, Name) -> CInt).self)(a, from, b, to)
 }
 
