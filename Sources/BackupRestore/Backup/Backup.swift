@@ -36,7 +36,7 @@ public struct Backup: Sendable {
     }
     output(saved.text)
     if let failure = saved.failure {
-      _ = await ready.commit.resume(ready.quiesce)
+      if !saved.isResumed { _ = await ready.commit.resume(ready.quiesce) }
       throw failure
     }
     for entry in ready.catalog.of(context.host) where !entry.gone.isEmpty {

@@ -90,7 +90,7 @@ extension Backup {
       if let files = configuration.files {
         group.addTask {
           let saved = try await Saved.trying(nil) { try await save(files, ready, set: set, then: resume) }
-          await resume()
+          if case .lost = saved { await resume() }
           return saved
         }
       } else {

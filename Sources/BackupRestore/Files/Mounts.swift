@@ -34,21 +34,8 @@ struct Mount: Equatable, Sendable {
     }
   }
 
-  /// Read to its end: the kernel gives it in pieces, and Foundation takes the first one that is short for the whole (measured, 3639 of 5148
-  /// bytes).
   private static func listed(below directory: String) throws -> [String] {
-    let file = try FileDescriptor.open("/proc/self/mountinfo", .readOnly, options: .closeOnExec)
-    let bytes = try file.closeAfter {
-      var bytes: [UInt8] = []
-      while true {
-        let piece = try [UInt8](unsafeUninitializedCapacity: 1 << 16) { buffer, count in
-          count = try file.read(into: UnsafeMutableRawBufferPointer(buffer))
-        }
-        if piece.isEmpty { return bytes }
-        bytes += piece
-      }
-    }
-    return String(decoding: bytes, as: UTF8.self)
+    try MountInfo.read()
       .split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst(4).first.map { MountInfo.unescaped(String($0)) } }
       .filter { $0.hasPrefix(directory + "/") }.map { String($0.dropFirst(directory.utf8.count + 1)) }
   }
@@ -56,11 +43,4 @@ struct Mount: Equatable, Sendable {
   /// Whether it lies on the way to `path`, or is it.
   func holds(_ path: String) -> Bool { FilePath(path).starts(with: FilePath(self.path)) }
   func lies(in path: String) -> Bool { FilePath(self.path).starts(with: FilePath(path)) }
-}
-
-enum MountInfo {
-  /// proc(5) writes space, tab, newline and backslash as three octal digits.
-  static func unescaped(_ text: String) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")].reduce(text) { $0.replacing($1.0, with: $1.1) }
-  }
 }

@@ -18,19 +18,7 @@ enum Pod {
   /// Of the pod whose container this process is; nil elsewhere, and in a run by `kubectl exec`.
   ///
   /// From where the kubelet mounts what it writes for each pod: nothing else in a container tells a pod from others of its name.
-  static let own: String? = {
-    guard getpid() == 1, let file = try? FileDescriptor.open("/proc/self/mountinfo", .readOnly, options: .closeOnExec) else {
-      return nil
-    }
-    // The kernel gives whole lines of at most a page, where Foundation sees the end (measured: 3,639 of 4,950 bytes).
-    let mounts = try? file.closeAfter {
-      var mounts: [UInt8] = []
-      var page = [UInt8](repeating: 0, count: 1 << 16)
-      while case let count = try page.withUnsafeMutableBytes({ try file.read(into: $0) }), count > 0 { mounts += page[..<count] }
-      return mounts
-    }
-    return mounts.flatMap { id(mounts: String(decoding: $0, as: UTF8.self)) }
-  }()
+  static let own: String? = getpid() == 1 ? (try? MountInfo.read()).flatMap(id) : nil
 
   static func id(mounts: String) -> String? {
     mounts.firstMatch(of: /\/pods\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\//).map { String($0.1) }
