@@ -77,6 +77,46 @@ import Testing
     await server.stop()
   }
 
+  /// The storage boxes that are common in Europe. ssh finds its key and the server's in the home directory, as a Secret is mounted there.
+  @Test func anSFTPServerThatTakesAKey() async throws {
+    let port = try Cluster.freePort()
+    let site = try await PodSite(settings: ["CONNECT_TIMEOUT": "30"])
+    try await Shell.script(
+      """
+      mkdir -p -m 700 ssh /run/sshd; mkdir boxes
+      ssh-keygen -q -t ed25519 -N '' -f ssh/id_ed25519; ssh-keygen -q -t ed25519 -N '' -f host
+      mv ssh/id_ed25519.pub authorized
+      echo "[127.0.0.1]:\(port) $(cat host.pub)" > ssh/known_hosts
+      """, in: site.root)
+    let server = Daemon(
+      "/usr/sbin/sshd",
+      [
+        "-D", "-e", "-f", "/dev/null", "-h", site.root + "/host", "-p", "\(port)", "-o", "ListenAddress=127.0.0.1",
+        "-o", "AuthorizedKeysFile=\(site.root)/authorized", "-o", "StrictModes=no", "-o", "PidFile=none",
+        "-o", "Subsystem=sftp internal-sftp",
+      ], log: site.root + "/sshd.log")
+    let home = ["--volume", "\(site.root)/ssh:/root/.ssh:ro"]
+    let base = ["RESTIC_REPOSITORY": "sftp://root@127.0.0.1:\(port)/\(site.root)/boxes"]
+    try await site.fill()
+    let before = try await fingerprint(site.files)
+    for command in ["init", "backup"] {
+      let result = try await site.run([command], as: command == "init" ? .restore : .backup, with: base, home)
+      #expect(result.code == 0, "\(result.errors)")
+    }
+    try await site.lose()
+    let restored = try await site.run(["restore"], with: base, home)
+    #expect(restored.code == 0, "\(restored.errors)")
+    expectSame(before, try await fingerprint(site.files))
+    // Without the key, and to a server nobody vouched for: an answer at once, no question at a terminal.
+    for missing in ["id_ed25519", "known_hosts"] {
+      try await Shell.script("mv ssh/\(missing) .", in: site.root)
+      let refused = try await site.run(["backup"], as: .backup, with: base, home)
+      #expect(refused.code == 23, "\(refused.errors)")
+      try await Shell.script("mv \(missing) ssh", in: site.root)
+    }
+    await server.stop()
+  }
+
   /// SeaweedFS listens 10,000 higher too.
   static func lowPort() throws -> Int {
     while true {

@@ -17,11 +17,14 @@ import Testing
   @Test func everyProgramIsThereAndNothingElseOfNote() async throws {
     let versions = try await Engine.inside(
       """
-      restic version; curl --version | head -n 1
+      restic version; curl --version | head -n 1; ssh -V 2>&1
       for m in 15 17 18; do for p in pg_dump pg_dumpall pg_restore psql; do /usr/lib/postgresql/$m/bin/$p --version; done; done
       for p in init backup restore; do $p --version; done
       """)
-    for word in ["restic 0.19", "curl ", "pg_dump (PostgreSQL) 15.", "psql (PostgreSQL) 17.", "pg_dumpall (PostgreSQL) 18."] {
+    let words = [
+      "restic 0.19", "curl ", "OpenSSH_", "pg_dump (PostgreSQL) 15.", "psql (PostgreSQL) 17.", "pg_dumpall (PostgreSQL) 18.",
+    ]
+    for word in words {
       #expect(versions.contains(word), "\(versions)")
     }
     #expect(versions.components(separatedBy: "PostgreSQL").count == 13)
@@ -69,6 +72,31 @@ import Testing
         -o -path '/root/.*' -o -path '/home/*' -o -path '/opt/*' -o -path '/tmp/*' ')' 2>/dev/null | grep -v '^/root/\\.\\(bashrc\\|profile\\)$' || true
       """)
     #expect(leftBehind == "")
+  }
+
+  /// A restic that reads what the application could lead it to by a link: first as it is run otherwise, which shows that it could, then as
+  /// it is run to save the files.
+  @Test func theResticThatSavesTheFilesCannotReadThePodsSecrets() async throws {
+    let site = try await PodSite()
+    try await site.fill(initialised: true)
+    let program = """
+      #!/bin/sh
+      for file in /proc/self/environ /proc/1/environ \(PodSite.secrets)/restic-password; do
+        case " $* " in *" kind=files "*) during=files ;; *) during=otherwise ;; esac
+        cat $file >/dev/null 2>&1 && echo "$during $file" >>/repository/read
+      done
+      exec /usr/bin/restic "$@"
+      """
+    try program.write(toFile: site.root + "/restic", atomically: true, encoding: .utf8)
+    try await Shell.script("chmod 755 restic", in: site.root)
+    let saved = try await site.run(
+      ["backup"], as: .backup, with: [:], ["--volume", "\(site.root)/restic:/usr/local/sbin/restic:ro"])
+    #expect(saved.code == 0, "\(saved.errors)")
+    let read = try String(contentsOfFile: site.repository + "/read", encoding: .utf8).split(separator: "\n")
+    for file in ["/proc/self/environ", "/proc/1/environ", PodSite.secrets + "/restic-password"] {
+      #expect(read.contains("otherwise \(file)"))
+      #expect(!read.contains("files \(file)"))
+    }
   }
 
   /// Every process of a backup, as anybody on the node sees it.

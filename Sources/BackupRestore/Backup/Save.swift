@@ -139,7 +139,8 @@ extension Backup {
     let root = try FilePath(files.directory).status()
     let empty = try Tree.entries(FilePath(files.directory)).allSatisfy { Tree.reserved.contains($0.string) }
     let mounts = try ready.directory.map { try Mount.below($0, steps: files.paths) } ?? []
-    let saved = try await context.files.backup(
+    let hidden = configuration.secretFiles + [APIServer.account]
+    let saved = try await context.files.confined(to: files.directory, hiding: hidden).backup(
       Self.filesArguments(files, mounts: mounts, empty: empty), tags: ["set=\(set)", "kind=files"], directory: files.directory,
       part: "files",
       tolerateUnreadable: files.allowUnreadable)

@@ -14,6 +14,8 @@ package struct Configuration: Sendable {
   let quiesceDeployments: [String]
   let checkDays: Int
   let reporting: ReportingSettings
+  /// The files of NAME_FILE.
+  let secretFiles: [String]
 
   /// restic divides a repository into 256 subsets at most: by the first byte of a pack's name.
   static let mostCheckDays = 256
@@ -32,6 +34,7 @@ package struct Configuration: Sendable {
     quiesceDeployments = environment.list("QUIESCE_DEPLOYMENTS")
     checkDays = environment.number("CHECK_DAYS", default: 28, minimum: 1, maximum: Self.mostCheckDays)
     reporting = ReportingSettings(&environment)
+    secretFiles = environment.files
     Self.refuseTwoAccounts(&environment)
     if files == nil, database == nil, environment.list("POSTGRES_DB").isEmpty {
       environment.report(

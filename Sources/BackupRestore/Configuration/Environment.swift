@@ -30,9 +30,7 @@ struct Environment {
       return nil
     }
     let fileName = name + "_FILE"
-    // AWS_SHARED_CREDENTIALS_FILE and its like are variables of their own, not NAME_FILE of something.
-    let path = Variable.spelt.contains(fileName) ? nil : variables[fileName].flatMap { $0.isEmpty ? nil : $0 }
-    guard let path else { return direct }
+    guard let path = file(fileName) else { return direct }
     if direct != nil {
       report("\(name) and \(fileName) are both set", hint: "keep one of them")
       return direct
@@ -68,6 +66,14 @@ struct Environment {
       return nil
     }
   }
+
+  /// The path that a NAME_FILE names. AWS_SHARED_CREDENTIALS_FILE and its like are variables of their own.
+  private func file(_ name: String) -> String? {
+    Variable.spelt.contains(name) ? nil : variables[name].flatMap { $0.isEmpty ? nil : $0 }
+  }
+
+  /// Of every NAME_FILE.
+  var files: [String] { variables.keys.filter { $0.hasSuffix("_FILE") }.sorted().compactMap(file) }
 
   /// `optional`: as `text` has it.
   mutating func secret(_ name: String, optional: Bool = false) -> Secret? {

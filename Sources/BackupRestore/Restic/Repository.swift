@@ -9,6 +9,8 @@ struct Repository: Sendable {
   let waits: Waits
   /// The parent's environment that children may see.
   let base: [String: String]
+  /// The words before `restic`, as `confined` has them.
+  var wrapper: [String] = []
 
   /// What every restic call gets: no secret in the arguments, no variable that was not asked for. RESTIC_FROM_REPOSITORY
   /// leaking in would break `init` (measured).
@@ -19,7 +21,8 @@ struct Repository: Sendable {
     environment["RESTIC_PASSWORD"] = password.reveal()
     environment["RESTIC_PROGRESS_FPS"] = "2"
     if let certificate = settings.certificateFile { environment["RESTIC_CACERT"] = certificate }
-    return Command("restic", ["--json"] + arguments, environment: environment, directory: directory)
+    let words = wrapper + ["restic", "--json"] + arguments
+    return Command(words[0], Array(words.dropFirst()), environment: environment, directory: directory)
   }
 
   /// The one that opens it, as far as this run knows.
