@@ -10,6 +10,7 @@ final class Application: Sendable {
   let kube: Kube
   let namespace = "app-\(UInt32.random(in: 0...UInt32.max))"
   let directory: String
+  let project: Project?
   private let schedule: String
   private let patches: String
   private let over: String
@@ -17,20 +18,26 @@ final class Application: Sendable {
   let holder = Locked<Daemon?>(nil)
   static let password = "server's own: pass=word"
 
-  /// `settings` go into the ConfigMap, `secrets` into the Secret, over what every test has; `patches` into the overlay.
+  /// `settings` go into the ConfigMap, `secrets` into the Secret, over what every test has; `patches` into the overlay. A `project`
+  /// has manifests of its own instead, which are applied later.
   init(
     settings: [String: String?] = [:], secrets: [String: String] = [:], schedule: String = "0 0 1 1 *", over: String = "base",
     components: [String] = [],
-    patches: String = ""
+    patches: String = "", of project: Project? = nil
   )
     async throws
   {
     kube = try await Kube.shared.value
+    self.project = project
     (self.schedule, self.over, self.components, self.patches) = (schedule, over, components, patches)
     directory = "/tmp/backup-restore-overlay.\(namespace)"
     try FileManager.default.createDirectory(atPath: directory, withIntermediateDirectories: true)
     try await apply(around)
-    try await change(settings: settings, secrets: secrets)
+    if project == nil { try await change(settings: settings, secrets: secrets) }
+    try await untilReady()
+  }
+
+  func untilReady() async throws {
     try await kubectl("rollout", "status", "deployment/postgresql", "deployment/app", "--timeout=600s")
     try await until("PostgreSQL answers") { try await sql("SELECT 1", check: false) == "1" }
   }
@@ -71,9 +78,9 @@ final class Application: Sendable {
     try await kube.kubectl(["-n", namespace] + arguments, input: input, check: check)
   }
 
-  private func apply(_ manifests: String) async throws { try await kubectl("apply", "-f", "-", input: manifests) }
+  func apply(_ manifests: String) async throws { try await kubectl("apply", "-f", "-", input: manifests) }
 
-  private func address() async throws -> String {
+  func address() async throws -> String {
     try await kubectl("get", "service", "postgresql-service", "-o", "jsonpath={.spec.clusterIP}").output
   }
 
@@ -84,16 +91,20 @@ final class Application: Sendable {
   }
 
   @discardableResult
-  func sql(_ text: String, database: String = "app", check: Bool = true) async throws -> String {
+  func sql(_ text: String, check: Bool = true) async throws -> String {
     try await inPod(
-      "postgresql", "PGPASSWORD=$POSTGRES_PASSWORD psql -h 127.0.0.1 -U app -d \(database) -XAtq -v ON_ERROR_STOP=1 -f -",
+      "postgresql", "PGPASSWORD=$POSTGRES_PASSWORD psql -h 127.0.0.1 -U app -d $POSTGRES_DB -XAtq -v ON_ERROR_STOP=1 -f -",
       input: text, check: check
     ).output.trimming(" \n")
   }
 
   /// Everything an operator would miss: rows and files with owners, modes and times, as text.
   func state() async throws -> String {
-    try await sql("SELECT 'issue', count(*), md5(string_agg(i::text, ',' ORDER BY id)) FROM issue i")
+    try await sql(
+      """
+      SELECT tablename, tableowner FROM pg_tables WHERE tablename = 'issue';
+      SELECT count(*), md5(string_agg(i::text, ',' ORDER BY id)) FROM issue i
+      """)
       + inPod(
         "app",
         """
@@ -103,24 +114,35 @@ final class Application: Sendable {
       ).output
   }
 
-  /// 5,000 rows and files of several owners and modes, `megabytes` of them in one.
+  /// 5,000 rows and files of several owners and modes, `megabytes` of them in one, below each of `paths`; `owner`: of that one alone.
   /// The repositories are made by `init.sh`, as an operator does before the first night.
-  func fill(megabytes: Int = 1, owner: Int? = nil, initialised: Bool = true) async throws {
+  func fill(megabytes: Int = 1, owner: Int? = nil, paths: [String] = ["attachments"], initialised: Bool = true) async throws {
     try await sql(
       "CREATE TABLE issue (id serial PRIMARY KEY, title text); INSERT INTO issue (title) SELECT 'issue ' || g FROM generate_series(1, 5000) g"
     )
     try await inPod(
       "app",
       """
-      cd /var/jira; mkdir -p attachments/deep; for i in $(seq 20); do echo $i >attachments/$i; done
-      head -c \(megabytes << 20) /dev/urandom >attachments/deep/big; ln -s deep/big attachments/link
-      chown -hR \(owner ?? 901):\(owner ?? 902) .; chown 1000:1000 attachments/1; chmod 0600 attachments/2; chmod 0750 attachments/deep
+      cd /var/jira; for d in \(paths.joined(separator: " ")); do
+        mkdir -p $d/deep; for i in $(seq 20); do echo $i >$d/$i; done
+        head -c \(megabytes << 20) /dev/urandom >$d/deep/big; ln -s deep/big $d/link; chmod 0600 $d/2; chmod 0750 $d/deep
+      done
+      chown -hR \(owner ?? 901):\(owner ?? 902) .; chown \(owner ?? 1000):\(owner ?? 1000) $d/1
       \(owner.map { "chown \($0):\($0) /repository" } ?? "")
       """)
     if !initialised { return }
     try await startJob("first", running: "/usr/local/bin/init.sh")
     let made = try await ended("first")
     #expect(made.code == 0, "\(made)")
+  }
+
+  /// The disaster: another pod of PostgreSQL with nothing in it, and a volume with nothing on it.
+  func lose() async throws {
+    try await inPod("app", "rm -rf /var/jira/*")
+    // By force: in order it took a busy kubelet a minute (measured).
+    try await kubectl("delete", "pod", "-l", "app=postgresql", "--force", "--grace-period=0")
+    try await untilReady()
+    #expect(try await sql("SELECT count(*) FROM pg_class WHERE relname = 'issue'") == "0")
   }
 
   /// Scales the backup-restore deployment as an operator does, and waits until its pod is ready or gone.
@@ -167,17 +189,20 @@ final class Application: Sendable {
     let log: String
   }
 
-  /// Makes a Job of the CronJob, as the CronJob does, and reads from the API how its pod ended.
-  func startJob(_ name: String, of cronJob: String = "backup", attempts: Int = 0, running command: String? = nil) async throws {
+  /// Makes a Job of the CronJob, as the CronJob does. `restarting`: its container starts again in its pod until it ends with 0.
+  func startJob(
+    _ name: String, of cronJob: String = "backup", attempts: Int = 0, running command: String? = nil, restarting: Bool = false
+  ) async throws {
     let text = try await kubectl("get", "cronjob", cronJob, "-o", "json").output
     let cron = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
     var spec = ((cron?["spec"] as? [String: Any])?["jobTemplate"] as? [String: Any])?["spec"] as? [String: Any] ?? [:]
     spec["backoffLimit"] = attempts
-    if let command, var template = spec["template"] as? [String: Any], var pod = template["spec"] as? [String: Any],
+    if var template = spec["template"] as? [String: Any], var pod = template["spec"] as? [String: Any],
       var containers = pod["containers"] as? [[String: Any]]
     {
-      (containers[0]["command"], containers[0]["args"]) = ([command], [String]())
+      if let command { (containers[0]["command"], containers[0]["args"]) = ([command], [String]()) }
       pod["containers"] = containers
+      if restarting { (pod["restartPolicy"], spec["podFailurePolicy"]) = ("OnFailure", nil) }
       template["spec"] = pod
       spec["template"] = template
     }
@@ -196,6 +221,15 @@ final class Application: Sendable {
     let message = try await kubectl("get", "pods", "-l", "job-name=\(job)", "-o", "jsonpath=\(path).message}").output
     let log = try await kubectl("logs", "job/\(job)").output
     return Run(code: Int(code) ?? -1, message: message, log: log)
+  }
+
+  /// The only pod of a Job that is to be completed: how often its container started again, after which exit code, and how it ended.
+  func completed(_ job: String) async throws -> (restarts: String, run: Run) {
+    try await kubectl("wait", "--for=condition=complete", "job/\(job)", "--timeout=600s")
+    let status = "{.restartCount} {.lastState.terminated.exitCode}"
+    let path = "jsonpath={range .items[*].status.containerStatuses[*]}\(status){end}"
+    let restarts = try await kubectl("get", "pods", "-l", "job-name=\(job)", "-o", path).output
+    return (restarts.trimming(" "), try await ended(job))
   }
 
   func backUp(_ job: String) async throws -> Run {

@@ -97,7 +97,7 @@ extension Application {
     kind: Namespace
     metadata: {name: \(namespace), labels: {backup-restore/test: "true"}}
     ---
-    \(volume("app-data"))
+    \(volume(claim))
     ---
     \(volume("repository"))
     ---
@@ -122,7 +122,7 @@ extension Application {
               ports: [{containerPort: 5432}]
               env:
                 - {name: POSTGRES_USER, value: app}
-                - {name: POSTGRES_DB, value: app}
+                - {name: POSTGRES_DB, value: \(project?.database ?? "app")}
                 - {name: POSTGRES_PASSWORD, value: "\(Application.password)"}
     ---
     apiVersion: apps/v1
@@ -140,10 +140,12 @@ extension Application {
               command: [sleep, infinity]
               volumeMounts: [{name: data, mountPath: /var/jira}, {name: repository, mountPath: /repository}]
           volumes:
-            - {name: data, persistentVolumeClaim: {claimName: app-data}}
+            - {name: data, persistentVolumeClaim: {claimName: \(claim)}}
             - {name: repository, persistentVolumeClaim: {claimName: repository}}
     """
   }
+
+  private var claim: String { project?.claim ?? "app-data" }
 
   private func volume(_ name: String) -> String {
     """

@@ -21,12 +21,7 @@ extension OnKubernetes {
       #expect(saved.output.contains("\u{1B}") == terminal)
       let before = try await site.state()
 
-      // The disaster: another pod of PostgreSQL with nothing in it, and a volume with nothing on it.
-      try await site.inPod("app", "rm -rf /var/jira/*")
-      try await site.kubectl("delete", "pod", "-l", "app=postgresql", "--grace-period=1")
-      try await site.kubectl("rollout", "status", "deployment/postgresql", "--timeout=600s")
-      try await until("PostgreSQL answers") { try await site.sql("SELECT 1", check: false) == "1" }
-      #expect(try await site.sql("SELECT count(*) FROM pg_class WHERE relname = 'issue'") == "0")
+      try await site.lose()
 
       // The README's own lines, without the one that ends the pod: there is more to try.
       let lines = Readme.block(after: "### The runbook").filter { !$0.hasSuffix("backup-restore --replicas=0") }
