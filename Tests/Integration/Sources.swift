@@ -303,12 +303,15 @@ import Testing
     let site = try await Site()
     #expect(try await site.run("init").code == 0)
     let pod = "pods/4f1c5c0e-2a7b-4d52-9d3c-9f3f5d6b7a01"
+    let port = try Cluster.freePort()
+    let server = try await Reporting.listener(site, port: port)
+    let environment = site.settings.merging(["PING_URL": "http://127.0.0.1:\(port)"]) { $1 }
     try await Shell.script("mkdir -p \(pod) pods/other; cp /etc/hosts \(pod)/etc-hosts", in: site.root)
     let container = { (mounted: Bool) in
       let mount = mounted ? "mount --bind '\(site.root)/\(pod)/etc-hosts' /etc/hosts;" : ""
       return try await Shell.run(
         "unshare", ["--mount", "--pid", "--fork", "--mount-proc", "sh", "-c", "\(mount) exec '\(Site.products)/backup'"],
-        environment: site.settings, check: false)
+        environment: environment, check: false)
     }
     let first = try await container(true)
     #expect(first.code == 4, "\(first)")
@@ -316,8 +319,11 @@ import Testing
     #expect(second.code == 0 && second.output.contains("was saved by this pod, whose container has started again"), "\(second)")
     #expect(second.output.contains("doubted"), "\(second)")
     #expect(try await site.sets().count == 1)
+    // Whom the first told of its 4 is not told that all is well.
+    #expect(Reporting.requests(site).map(\.path) == ["/start", "/4", "/start"])
     // Another pod, and one of which nothing is known.
     #expect(try await container(false).code == 4)
     #expect(try await site.sets().count == 2)
+    await server.stop()
   }
 }

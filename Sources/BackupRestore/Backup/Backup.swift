@@ -27,7 +27,10 @@ public struct Backup: Sendable {
       output(
         "set \(entry.id) was saved by this pod, whose container has started again: no other is saved"
           + (entry.mark.isEmpty ? "" : "; it is \(entry.mark)"))
-      return await ready.commit.resume(ready.quiesce) ? .done : .attention
+      let isResumed = await ready.commit.resume(ready.quiesce)
+      // The exit code is for the kubelet: a health check that was told of 3 or 4 is not told that all is well now.
+      context.numbers.change { $0.isUntold = isResumed }
+      return isResumed ? .done : .attention
     }
     let saved: SavedSet
     do { saved = try await saveSet(ready) } catch {

@@ -21,6 +21,8 @@ struct RunNumbers: Equatable, Sendable {
   var checkFailed: Bool?
   /// Seconds for which the application was scaled down.
   var down: Double?
+  /// This run saved nothing because one before it had: what that one told stays.
+  var isUntold = false
 }
 
 /// A run as Prometheus reads it, in the text format, named by its conventions: base units, times as seconds since 1970, from which a
