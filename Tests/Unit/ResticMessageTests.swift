@@ -48,6 +48,34 @@ import Testing
     #expect(try repository().failure("backup", result).status == exit.status)
   }
 
+  /// As restic printed it under `ulimit -v` and `ulimit -u`, and Go 1.26 where it clones threads itself.
+  @Test(
+    arguments: [
+      (
+        ["fatal error: failed to reserve page summary memory", "", "runtime stack:", "runtime.throw({0x190ab90?, 0x20000000?})"],
+        "memory limit"
+      ),
+      (
+        ["runtime/cgo: pthread_create failed: Resource temporarily unavailable", "SIGABRT: abort", "PC=0x7f6515d28eec m=0"],
+        "podPidsLimit"
+      ),
+      (
+        [
+          "runtime: failed to create new OS thread (have 4 already; errno=11)",
+          "runtime: may need to increase max user processes (ulimit -u)",
+          "fatal error: newosproc", "goroutine 1 [running]:",
+        ], "podPidsLimit"
+      ),
+    ]) func aCrashIsItsFirstLineAndTheHintIsItsCause(lines: [String], hint: String) throws
+  {
+    let errors = ResticErrors()
+    for line in lines { errors.take(line) }
+    let result = Repository.Result(ending: .exited(2), document: [], errors: errors.all.errors)
+    let failure = try repository().failure("backup", result)
+    #expect(failure.problems[0].hint.contains(hint), "\(failure)")
+    #expect(failure.problems[0].fact.hasSuffix(lines[0]), "\(failure)")
+  }
+
   @Test func snapshotsAreRead() throws {
     let snapshots = try JSONDecoder().decode([Snapshot].self, from: Data(ResticOutput.snapshots.utf8))
     #expect(snapshots.map(\.short) == ["d93db83b", "0b32fa2f"])

@@ -17,10 +17,14 @@ package enum Ending: Equatable, Sendable {
     }
   }
 
+  static let processLimit =
+    "raise the limit of processes, of the pod (podPidsLimit of its kubelet) or of the user (ulimit -u), and run it again"
+  static let memoryLimit = "raise the container's memory limit (resources.limits.memory)"
+
   /// What to do next: nothing of this toolkit sends SIGKILL to a child that it does not report as stopped by itself.
   func hint(_ other: String) -> String {
     self == .signalled(SIGKILL)
-      ? "it was most likely killed for its memory: raise the container's memory limit (resources.limits.memory)" : other
+      ? "it was most likely killed for its memory: " + Self.memoryLimit : other
   }
 }
 
@@ -143,9 +147,10 @@ package enum Runner {
       return (ending, await document?.value ?? [])
     } catch {
       child.ended(nil)
+      let isLimit = (error as? SubprocessError)?.underlyingError == .resourceTemporarilyUnavailable
       throw Failure(
         .unexpected, "\(command.name) could not be started: \(Secret.mask("\(error)"))",
-        hint: "is \(command.name) installed and on PATH?")
+        hint: isLimit ? Ending.processLimit : "is \(command.name) installed and on PATH?")
     }
   }
 

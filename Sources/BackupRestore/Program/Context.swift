@@ -170,17 +170,19 @@ public struct Context: Sendable {
   private static func resticVersion(_ base: [String: String]) async throws -> String {
     let hint = "install restic 0.19 or newer: older ones can hang for ever on a full disk"
     let outcome: Outcome
+    let crash = Locked<ResticCrash?>(nil)
     do {
       outcome = try await Runner.run(
         Command("restic", ["version"], environment: base), output: .document(limit: 4096), deadline: .seconds(30),
-        errors: { _ in })
-    } catch let failure as Failure {
+        errors: { line in crash.change { $0 = $0 ?? ResticCrash(line) } })
+    } catch let failure as Failure where failure.problems[0].hint != Ending.processLimit {
       throw Failure(.refused, failure.problems[0].fact, hint: hint)
     }
     let text = String(decoding: outcome.document, as: UTF8.self)
     let version = Version.numbers(text)
     if !outcome.ending.succeeded {
-      throw Failure(.refused, "restic version failed (\(outcome.ending.text))", hint: outcome.ending.hint(hint))
+      throw Failure(
+        .refused, "restic version failed (\(outcome.ending.text))", hint: crash.value?.hint ?? outcome.ending.hint(hint))
     }
     if version.lexicographicallyPrecedes(oldestRestic) || version.count < 2 {
       throw Failure(.refused, "restic is too old: \(printable(text.trimming(" \n")))", hint: hint)

@@ -58,6 +58,7 @@ public enum Program {
     // In the background of a terminal with `stty tostop` a line would stop the run.
     signal(SIGTTOU, SIG_IGN)
     umask(0o077)
+    let heart = ThreadShortage.watch()
     let begin = ContinuousClock().now
     let reporter = run.map { Reporter($0, settings, environment) }
     // Beside the run: a health check that does not answer holds up nothing.
@@ -79,6 +80,7 @@ public enum Program {
       status, numbers.value, seconds: begin.duration(to: .now).inSeconds, said: Screen.shared.said, hurried: number != 0)
     Pod.writeTerminationMessage("exit code \(status.rawValue): \(status.meaning)\n" + Screen.shared.said)
     Screen.shared.drain(hurried: number != 0)
+    heart.cancel()
     linux_exit(status.rawValue)
   }
 

@@ -40,6 +40,8 @@ final class ResticErrors: Sendable {
     var others = 0
     /// What the file system refused to a file that was restored otherwise.
     var refusals = Refusals()
+    /// What follows is the stack of a crash.
+    var isCrash = false
   }
 
   private let state = Mutex(Heard())
@@ -65,6 +67,8 @@ final class ResticErrors: Sendable {
     guard !line.isEmpty, !line.hasPrefix("signal terminated received") else { return }
     if line.contains(Repository.retrying) { watch?.fail() }
     guard let message = ResticMessage(line: line) else {
+      if state.withLock({ $0.isCrash }), !line.hasPrefix("subprocess ") { return }
+      if ResticCrash(line) != nil { state.withLock { $0.isCrash = true } }
       // What the dump prints comes through restic, marked with the program restic started: env, which became pg_dump.
       let dump = "subprocess env: "
       let text = line.hasPrefix(dump) ? String(line.dropFirst(dump.count)) : "restic: " + line

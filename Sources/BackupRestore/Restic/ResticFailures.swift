@@ -66,6 +66,9 @@ extension Repository {
         hint: "mount a writable directory for it and set RESTIC_CACHE_DIR to that")
     default: break
     }
+    if let crash = result.errors.last.flatMap(ResticCrash.init) {
+      return Failure(.repositoryFailed, "restic \(verb) crashed (\(result.ending.text))\(said)", hint: crash.hint)
+    }
     if let failure = sourceFailure(verb, result) { return failure }
     let packs = Set(result.errors.flatMap(Self.packs))
     var failure = Failure(

@@ -63,7 +63,7 @@ extension Restore {
       try await server.session.execute("BEGIN")
       for statement in RoleScript.statements(ready.plan.source.roles) { _ = try await server.session.query(statement) }
       for row in try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles") where !present.contains(row[0]!) {
-        _ = try await server.session.query("COMMENT ON ROLE \(SQL.identifier(row[0]!)) IS \(SQL.literal(Self.mark))")
+        _ = try await server.session.query("COMMENT ON ROLE \(SQL.identifier(row[0]!)) IS \(SQL.literal(Self.drillMark))")
       }
       try await server.session.execute("COMMIT")
     } catch {
@@ -72,14 +72,14 @@ extension Restore {
     }
   }
 
-  private static let mark = "made by a drill of backup-restore"
+  static let drillMark = "made by a drill of backup-restore"
 
   /// What drills made, this one or one that was killed.
   func dropRoles(_ server: Server?) async {
     guard let server, isElsewhere else { return }
     do {
       let roles = try await server.session.query(
-        "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1", [Self.mark])
+        "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1", [Self.drillMark])
       for role in roles { _ = try await server.session.query("DROP ROLE \(SQL.identifier(role[0]!))") }
     } catch {
       log.warning("roles of a drill stay on \(server.settings.host): \(error)\n  hint: the next drill takes them away")

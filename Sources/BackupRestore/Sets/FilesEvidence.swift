@@ -28,6 +28,17 @@ struct FilesEvidence: Codable, Equatable, Sendable {
     var type = "file"
   }
 
+  /// Sets in order: the same evidence is the same bytes.
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(counts, forKey: .counts)
+    try container.encode(bytes, forKey: .bytes)
+    try container.encode(owners.sorted(), forKey: .owners)
+    try container.encodeIfPresent(kinds?.sorted(), forKey: .kinds)
+    try container.encodeIfPresent(attributes, forKey: .attributes)
+    try container.encodeIfPresent(unseen, forKey: .unseen)
+  }
+
   var entries: Int { counts.reduce(0) { $0 + $1.value } }
 
   mutating func count(_ type: String, size: Int, user: UInt32, group: UInt32) {

@@ -1,0 +1,1 @@
+SELECT i.*, c.id, c.body FROM app.issue i LEFT JOIN app.comment c ON c.issue = i.id ORDER BY i.id; SELECT convert_from(lo_get(4711), 'UTF8'); SELECT * FROM app.totals; SELECT count(*) FROM app.open; SELECT pg_get_userbyid(datdba), shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = 'frozen'
