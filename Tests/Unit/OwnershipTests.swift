@@ -53,11 +53,11 @@ import Testing
       ("backup", { try await commit.finishInterrupted(undoing: false) }),
     ] as [(String, () async throws -> Void)] {
       let failure = await foreign(body)
-      #expect(failure?.status == .refused && failure?.isForeign == true, "\(what): \(failure?.description ?? "nothing")")
+      #expect(failure?.status == .refused && failure?.cause == .foreign, "\(what): \(failure?.description ?? "nothing")")
       #expect(failure?.problems.first?.fact.hasPrefix(place.string) == true, "\(what): \(failure?.description ?? "")")
       #expect(failure?.problems.first?.hint.contains("mv -T \(place) \(place).foreign") == true, "\(what)")
     }
-    if step < 2 { #expect(await foreign { _ = try commit.makeExchange(.day(2)) }?.isForeign == true) }
+    if step < 2 { #expect(await foreign { _ = try commit.makeExchange(.day(2)) }?.cause == .foreign) }
     #expect(try Tree.entries(volume.directory).map(\.string).sorted() == [Tree.workDirectory, "a"])
     #expect(try Volume.state(volume.directory) == ["a": "old"])
   }
@@ -79,7 +79,7 @@ import Testing
     try journal.write(in: volume.exchange.work)
     #expect(symlink("/", volume.directory.appending(Tree.workDirectory).appending(SetID.day(1).text).string) == 0)
     let commit = Commit(directory: volume.exchange.directory, server: nil)
-    #expect(await foreign { try await commit.finishInterrupted(undoing: false) }?.isForeign == true)
+    #expect(await foreign { try await commit.finishInterrupted(undoing: false) }?.cause == .foreign)
     #expect(try volume.live() == ["a": "new"])
   }
 
@@ -97,7 +97,7 @@ import Testing
     for journal in journals {
       try journal.write(in: work)
       let failure = failure { _ = try Journal.read(in: work, of: .day(2)) }
-      #expect(failure?.status == .refused && failure?.isForeign == true, "\(path)")
+      #expect(failure?.status == .refused && failure?.cause == .foreign, "\(path)")
       #expect(failure?.problems.first?.hint.contains("\(work.path) away") == true)
     }
   }
@@ -106,7 +106,7 @@ import Testing
   func anEncodedPathThatLeadsElsewhereIsRefused(path: String) throws {
     let volume = try Volume([:], staged: [:])
     try JournalTests.journal(entries: [.init(path: path, staged: nil, live: nil)]).write(in: volume.exchange.work)
-    #expect(failure { _ = try Journal.read(in: volume.exchange.work, of: .day(2)) }?.isForeign == true)
+    #expect(failure { _ = try Journal.read(in: volume.exchange.work, of: .day(2)) }?.cause == .foreign)
   }
 
   @Test(arguments: ["a", "a/b", "...", "..a", "a/lost+found", " ", "-", "\n", "é"]) func anyOtherIsOne(path: String) {
@@ -117,7 +117,7 @@ import Testing
     let volume = try Volume([:], staged: [:])
     try JournalTests.journal().write(in: volume.exchange.work)
     let failure = failure { _ = try Journal.read(in: volume.exchange.work, of: .day(3)) }
-    #expect(failure?.isForeign == true && failure?.problems.first?.fact.contains("the id \(SetID.day(2))") == true)
+    #expect(failure?.cause == .foreign && failure?.problems.first?.fact.contains("the id \(SetID.day(2))") == true)
   }
 
   @Test func aJournalOverItsSizeIsNotRead() throws {
@@ -125,6 +125,6 @@ import Testing
     try JournalTests.journal().write(in: volume.exchange.work)
     #expect(truncate(volume.exchange.work.path.appending(Journal.name).string, Journal.largest + 1) == 0)
     let failure = failure { _ = try Journal.read(in: volume.exchange.work, of: .day(2)) }
-    #expect(failure?.isForeign == true && failure?.problems.first?.fact.contains("over \(Journal.largest)") == true)
+    #expect(failure?.cause == .foreign && failure?.problems.first?.fact.contains("over \(Journal.largest)") == true)
   }
 }

@@ -80,7 +80,7 @@ extension Backup {
         if dryRun { _ = try commit.unfinished() } else { try await commit.finishInterrupted(undoing: false) }
       }
       return false
-    } catch let failure as Failure where failure.isForeign {
+    } catch let failure as Failure where failure.cause == .foreign {
       for problem in failure.problems {
         log.error(
           "\(problem.fact): no restore is finished or rolled back by it, and the set is saved without it\n  hint: \(problem.hint)"
@@ -207,7 +207,7 @@ extension Backup {
 
   /// A source that cannot be reached is a failed source; a pooler is none.
   static func source<T>(_ body: () async throws -> T) async throws -> T {
-    do { return try await body() } catch let failure as Failure where !failure.isPooler {
+    do { return try await body() } catch let failure as Failure where failure.cause != .pooler {
       throw Failure(.sourceFailed, failure.problems)
     }
   }

@@ -36,7 +36,7 @@ extension Backup {
       return .done
     } catch {
       try Task.checkCancellation()
-      if (error as? Failure)?.isAppendOnly == true {
+      if (error as? Failure)?.cause == .appendOnly {
         return leftToServer(context)
       }
       log.error("set \(record.id) is saved, but retention failed", error)

@@ -62,7 +62,7 @@ public struct RotatePassword: Sendable {
         continue
       }
       do { try await removeOld(one.repository, new) } catch let failure as Failure
-        where failure.isAppendOnly
+        where failure.cause == .appendOnly
       {
         isWhole = false
         log.warning(

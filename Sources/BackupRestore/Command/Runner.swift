@@ -150,7 +150,8 @@ package enum Runner {
       let isLimit = (error as? SubprocessError)?.underlyingError == .resourceTemporarilyUnavailable
       throw Failure(
         .unexpected, "\(command.name) could not be started: \(Secret.mask("\(error)"))",
-        hint: isLimit ? Ending.processLimit : "is \(command.name) installed and on PATH?")
+        hint: isLimit ? Ending.processLimit : "is \(command.name) installed and on PATH?", cause: isLimit ? .processLimit : .plain
+      )
     }
   }
 

@@ -11,7 +11,7 @@ struct Commit: Sendable {
 
   /// `.backup-restore`; nil where there is none.
   ///
-  /// - Throws: `Failure` 22, `isForeign`, where it is not the toolkit's, here as in all that follows.
+  /// - Throws: `Failure` 22, `.foreign`, where it is not the toolkit's, here as in all that follows.
   func work() throws -> Directory? { try directory?.own(Self.workName) }
 
   @discardableResult

@@ -14,7 +14,7 @@ extension Commit {
     var foreign: Failure?
     for id in try restores() {
       do { if let journal = try await finishInterrupted(id, undoing: undoing, own: own) { finished.append(journal) } } catch let
-        failure as Failure where failure.isForeign && !undoing
+        failure as Failure where failure.cause == .foreign && !undoing
       {
         // What is the toolkit's is finished all the same.
         foreign = foreign ?? failure

@@ -16,8 +16,8 @@ package struct DatabaseSettings: Sendable, Equatable {
 
   /// Nil without POSTGRES_DB and where nothing of DRILL_POSTGRES_* is set.
   init?(drillFrom environment: inout Environment) {
-    let names = Variable.table.map(\.name).filter { $0.hasPrefix("DRILL_POSTGRES_") }.flatMap { [$0, $0 + "_FILE"] }
-    guard names.contains(where: { !(environment.variables[$0] ?? "").isEmpty }) else { return nil }
+    let names = Variable.table.map(\.name).filter { $0.hasPrefix("DRILL_POSTGRES_") }
+    guard names.contains(where: environment.isSet) else { return nil }
     self.init(&environment, prefix: "DRILL_")
   }
 

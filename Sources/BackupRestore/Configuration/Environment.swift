@@ -72,6 +72,9 @@ struct Environment {
     Variable.spelt.contains(name) ? nil : variables[name].flatMap { $0.isEmpty ? nil : $0 }
   }
 
+  /// Whether NAME or NAME_FILE says anything, right or wrong.
+  func isSet(_ name: String) -> Bool { [name, name + "_FILE"].contains { !(variables[$0] ?? "").isEmpty } }
+
   /// Of every NAME_FILE.
   var files: [String] { variables.keys.filter { $0.hasSuffix("_FILE") }.sorted().compactMap(file) }
 

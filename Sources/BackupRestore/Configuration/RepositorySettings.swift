@@ -21,8 +21,8 @@ struct RepositorySettings: Sendable, Equatable {
 
   /// The second repository; nil when COPY_RESTIC_REPOSITORY and COPY_RESTIC_PASSWORD are both absent.
   init?(copyFrom environment: inout Environment) {
-    let names = ["COPY_RESTIC_REPOSITORY", "COPY_RESTIC_PASSWORD", "COPY_RESTIC_NEW_PASSWORD"].flatMap { [$0, $0 + "_FILE"] }
-    guard names.contains(where: { !(environment.variables[$0] ?? "").isEmpty }) else { return nil }
+    let names = ["COPY_RESTIC_REPOSITORY", "COPY_RESTIC_PASSWORD", "COPY_RESTIC_NEW_PASSWORD"]
+    guard names.contains(where: environment.isSet) else { return nil }
     self.init(&environment, prefix: "COPY_")
   }
 
@@ -32,12 +32,12 @@ struct RepositorySettings: Sendable, Equatable {
     let password = environment.secret(prefix + "RESTIC_PASSWORD")
     // The predecessor's manifests name its file always; the Secret holds it only while it is needed.
     newPassword = environment.secret(prefix + "RESTIC_NEW_PASSWORD", optional: true)
-    if base == nil, !environment.problems.contains(where: { $0.fact.hasPrefix("\(prefix)RESTIC_REPOSITORY_FILE") }) {
+    if !environment.isSet(prefix + "RESTIC_REPOSITORY") {
       environment.report(
         "\(prefix)RESTIC_REPOSITORY is not set",
         hint: "set it to the base of the repositories, for example s3:https://s3.example.org/bucket/app")
     }
-    if password == nil, !environment.problems.contains(where: { $0.fact.hasPrefix("\(prefix)RESTIC_PASSWORD_FILE") }) {
+    if !environment.isSet(prefix + "RESTIC_PASSWORD") {
       environment.report(
         "\(prefix)RESTIC_PASSWORD is not set", hint: "set it, or \(prefix)RESTIC_PASSWORD_FILE to a mounted Secret")
     }

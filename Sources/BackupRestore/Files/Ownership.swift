@@ -7,7 +7,7 @@ import SystemPackage
 extension Directory {
   /// The directory of that name, if it is the toolkit's; nil: nothing is there.
   ///
-  /// - Throws: `Failure` 22, `isForeign`, where it is not.
+  /// - Throws: `Failure` 22, `.foreign`, where it is not.
   func own(_ name: Name) throws -> Directory? {
     guard let there = try existing(name) else { return nil }
     if let problem = foreign(there, name, isDirectory: true) { throw Failure(foreign: problem) }
@@ -29,7 +29,7 @@ extension Directory {
       // The application's default ACL would come along with everything that is made below and goes live.
       if isNew { _ = linux_remove_default_acl(directory.descriptor.rawValue) }
       return directory
-    } catch let failure as Failure where isNew && failure.isForeign {
+    } catch let failure as Failure where isNew && failure.cause == .foreign {
       // By somebody who has replaced it meanwhile, or by a file system that keeps no owners.
       guard name.withPlatformString({ unlinkat(descriptor.rawValue, $0, AT_REMOVEDIR) }) == 0 else { throw failure }
       throw Failure(
@@ -41,7 +41,7 @@ extension Directory {
 
   /// The content of a file that is the toolkit's; nil: nothing is there.
   ///
-  /// - Throws: `Failure` 22, `isForeign`, where it is not, or has more than `limit` bytes.
+  /// - Throws: `Failure` 22, `.foreign`, where it is not, or has more than `limit` bytes.
   func readOwn(_ name: Name, limit: Int) throws -> [UInt8]? {
     guard let there = try existing(name) else { return nil }
     let accept = { (status: FileStatus) in

@@ -18,11 +18,10 @@ struct Server: Sendable {
     do {
       return try await Connection(settings, database: database, waits: waits)
     } catch let error as ConnectionError {
-      var failure = Failure(
+      throw Failure(
         .refused, "database \(database) on \(settings.host):\(settings.port): \(error.message)",
-        hint: error.isPooler ? "set \(address(settings.prefix)) to the server itself" : hint(error.message, settings.prefix))
-      failure.isPooler = error.isPooler
-      throw failure
+        hint: error.isPooler ? "set \(address(settings.prefix)) to the server itself" : hint(error.message, settings.prefix),
+        cause: error.isPooler ? .pooler : .plain)
     }
   }
 

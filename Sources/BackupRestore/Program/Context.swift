@@ -175,7 +175,7 @@ public struct Context: Sendable {
       outcome = try await Runner.run(
         Command("restic", ["version"], environment: base), output: .document(limit: 4096), deadline: .seconds(30),
         errors: { line in crash.change { $0 = $0 ?? ResticCrash(line) } })
-    } catch let failure as Failure where failure.problems[0].hint != Ending.processLimit {
+    } catch let failure as Failure where failure.cause != .processLimit {
       throw Failure(.refused, failure.problems[0].fact, hint: hint)
     }
     let text = String(decoding: outcome.document, as: UTF8.self)

@@ -13,28 +13,47 @@ package struct Problem: Equatable, Sendable {
 package struct Failure: Error, Equatable, Sendable {
   let status: ExitStatus
   let problems: [Problem]
-  /// Packs of a repository that could not be read, where that is the reason.
-  var packs: Set<String> = []
-  /// What lies on the volume where the toolkit's own should is not, and that is the reason.
-  var isForeign = false
-  /// The store of a repository deletes nothing for us, and that is the reason.
-  var isAppendOnly = false
-  /// What answered in the server's place is a pooler, and that is the reason.
-  var isPooler = false
+  let cause: Cause
 
-  init(_ status: ExitStatus, _ problems: [Problem]) {
-    self.status = status
-    self.problems = problems
+  /// What steps decide by where the exit code says too little. The words are for people.
+  enum Cause: Equatable, Sendable {
+    /// The exit code says enough.
+    case plain
+    /// Packs of a repository cannot be read.
+    case damaged(packs: Set<String>)
+    /// What lies on the volume in the toolkit's place is not its own.
+    case foreign
+    /// The repository's store deletes nothing for us.
+    case appendOnly
+    /// A snapshot does not hold the path.
+    case notInSnapshot
+    /// Who read a child's output is gone.
+    case readerGone
+    /// A pooler answers in the server's place.
+    case pooler
+    /// The system lets this pod or user start no process more.
+    case processLimit
+  }
+
+  init(_ status: ExitStatus, _ problems: [Problem], cause: Cause = .plain) {
+    (self.status, self.problems, self.cause) = (status, problems, cause)
   }
 
   package init(_ status: ExitStatus, _ fact: String, hint: String) {
     self.init(status, [Problem(fact, hint: hint)])
   }
 
+  init(_ status: ExitStatus, _ fact: String, hint: String, cause: Cause) {
+    self.init(status, [Problem(fact, hint: hint)], cause: cause)
+  }
+
   /// 22, for what lies on the volume in the toolkit's place.
-  init(foreign problem: Problem) {
-    self.init(.refused, [problem])
-    isForeign = true
+  init(foreign problem: Problem) { self.init(.refused, [problem], cause: .foreign) }
+
+  /// Of `Cause.damaged`; empty for every other.
+  var packs: Set<String> {
+    if case .damaged(let packs) = cause { return packs }
+    return []
   }
 
   /// Throws all problems together, when there are any.

@@ -30,11 +30,9 @@ extension Repository {
     let has = { (words: String) in result.errors.contains { $0.contains(words) } }
     switch result.ending {
     case .exited(11) where deletesNothing:
-      var failure = Failure(
+      return Failure(
         .repositoryFailed, "\(shown) deletes nothing, so the locks of earlier runs stay\(said)",
-        hint: "what keeps others out, as forgetting does, is its server's business")
-      failure.isAppendOnly = true
-      return failure
+        hint: "what keeps others out, as forgetting does, is its server's business", cause: .appendOnly)
     case .exited(10):
       return Failure(
         .repositoryMissing, "no repository at \(shown)",
@@ -48,11 +46,9 @@ extension Repository {
         .wrongPassword, "\(shown): wrong repository password",
         hint: "check \(settings.prefix)RESTIC_PASSWORD or the file \(settings.prefix)RESTIC_PASSWORD_FILE names")
     case .exited(3) where verb == "forget" && has("403 Forbidden"):
-      var failure = Failure(
+      return Failure(
         .repositoryFailed, "\(shown) answered 403 Forbidden to forget",
-        hint: "an append-only server forgets by itself; otherwise look at its access rights")
-      failure.isAppendOnly = true
-      return failure
+        hint: "an append-only server forgets by itself; otherwise look at its access rights", cause: .appendOnly)
     case .exited(1) where has("invalid value for "):
       return Failure(.configuration, "restic\(said)", hint: "correct that variable")
     case .exited(1) where verb == "init" && has("404 Not Found"):
@@ -71,14 +67,17 @@ extension Repository {
     }
     if let failure = sourceFailure(verb, result) { return failure }
     let packs = Set(result.errors.flatMap(Self.packs))
-    var failure = Failure(
+    let cause: Failure.Cause =
+      if !packs.isEmpty { .damaged(packs: packs) } else if result.ending == .signalled(SIGPIPE) {
+        .readerGone
+      } else if has(
+        "not found in snapshot")
+      { .notInSnapshot } else if verb == "key", has("403 Forbidden") { .appendOnly } else { .plain }
+    return Failure(
       .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
       hint: packs.isEmpty
         ? result.ending.hint(hint(verb, result) + (result.errors.count > 1 ? "; the lines above are restic's own" : ""))
-        : "the repository is damaged: backup --check names the sets concerned; others are whole")
-    failure.packs = packs
-    failure.isAppendOnly = verb == "key" && has("403 Forbidden")
-    return failure
+        : "the repository is damaged: backup --check names the sets concerned; others are whole", cause: cause)
   }
 
   /// What names a file of the target is the volume's doing.

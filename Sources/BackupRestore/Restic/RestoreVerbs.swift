@@ -47,7 +47,7 @@ extension Repository {
     }
   }
 
-  private static func isOfReader(_ error: any Error) -> Bool { "\(error)".contains("killed by signal \(SIGPIPE)") }
+  private static func isOfReader(_ error: any Error) -> Bool { (error as? Failure)?.cause == .readerGone }
 
   /// The first bytes of a file of a snapshot: into memory, where nothing else is asked for.
   ///
@@ -100,9 +100,8 @@ extension Repository {
       return (result.refusals, written.value)
     } catch let failure as Failure {
       let shown = { (text: String) in text.replacing(working, with: printable(directory.path.string)) }
-      var told = Failure(failure.status, failure.problems.map { Problem(shown($0.fact), hint: $0.hint) })
-      told.packs = failure.packs
-      throw told
+      throw Failure(
+        failure.status, failure.problems.map { Problem(shown($0.fact), hint: $0.hint) }, cause: failure.cause)
     }
   }
 

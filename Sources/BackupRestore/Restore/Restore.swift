@@ -235,12 +235,12 @@ public struct Restore: Sendable {
     if let files = staged.files {
       table.add([
         "files", "\(Format.count(files.entries, "entry", "entries")), \(Format.bytes(files.bytes))",
-        staged.differs("files") ? Self.accepted : ready.readsBack ? "every file read back" : Self.proof(staged),
+        staged.differs(.files) ? Self.accepted : ready.readsBack ? "every file read back" : Self.proof(staged),
       ])
     }
     for (target, evidence) in staged.databases {
       let proof =
-        if staged.differs("database \(target.live)") { Self.accepted } else if target.part.isPlain {
+        if staged.differs(.database(target.live)) { Self.accepted } else if target.part.isPlain {
           "every statement succeeded"
         } else if let saved = target.part.evidence { saved.proof(by: evidence) } else {
           "archive complete"

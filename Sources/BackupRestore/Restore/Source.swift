@@ -144,7 +144,7 @@ extension Restore {
     do { end = try await repository.tail(DatabasePart.plainPath, of: item.snapshot.id, bytes: 512) } catch let failure as Failure
     {
       // Of an empty dump restic saves a snapshot without the file (measured, 0.19.1).
-      if !failure.description.contains("not found in snapshot") { throw failure }
+      if failure.cause != .notInSnapshot { throw failure }
     }
     if end.isEmpty {
       throw Failure(
@@ -169,7 +169,7 @@ extension Restore {
     do {
       dump = try await context.repository(item.repository).read(
         DatabasePart.plainPath, of: item.snapshot.id, limit: Repository.largestRecord)
-    } catch let failure as Failure where failure.description.contains("not found in snapshot") {
+    } catch let failure as Failure where failure.cause == .notInSnapshot {
       log.warning("roles \(item.snapshot.short): the dump is empty, no role is created")
       return ""
     }

@@ -9,17 +9,34 @@ extension Restore {
     var opening: [String] = []
     /// Of the roles and what they may, in words.
     var leftOut: [String] = []
-    /// Each begins with its part.
-    var differences: [String] = []
+    var differences: [Difference] = []
     /// Statements for what PostgreSQL refused, with the database they are for.
     var later: [(database: String, statements: [String])] = []
 
     mutating func take(_ staged: StagedFiles) {
       (files, limits) = (staged.evidence, staged.limits)
-      differences += staged.differences.map { "files: " + $0 }
+      differences += staged.differences.map { Difference(part: .files, text: $0) }
     }
 
-    func differs(_ part: String) -> Bool { differences.contains { $0.hasPrefix(part + ": ") } }
+    func differs(_ part: Difference.Part) -> Bool { differences.contains { $0.part == part } }
+  }
+
+  /// One way in which what is staged is not what was saved.
+  struct Difference: Sendable, CustomStringConvertible {
+    enum Part: Equatable, Sendable {
+      case files
+      /// By its live name.
+      case database(String)
+    }
+    let part: Part
+    let text: String
+
+    var description: String {
+      switch part {
+      case .files: "files: \(text)"
+      case .database(let name): "database \(name): \(text)"
+      }
+    }
   }
 
   /// Files and databases side by side; the first failure stops the others. Files in place wait until every database is
@@ -49,7 +66,7 @@ extension Restore {
           staged.opening += database.opening
           staged.leftOut += database.leftOut
           if !database.later.isEmpty { staged.later.append((target.live, database.later)) }
-          staged.differences += database.differences.map { "database \(target.live): " + $0 }
+          staged.differences += database.differences.map { Difference(part: .database(target.live), text: $0) }
         }
       }
       return staged
