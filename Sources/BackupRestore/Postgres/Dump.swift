@@ -196,7 +196,8 @@ struct Dump: Sendable {
     let hint =
       switch error.state {
       case "55P03": "another session holds a lock; end it, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)"
-      case "42501": "use the database's owner as POSTGRES_USER; row-level security needs BYPASSRLS or the owner"
+      case "42501":
+        "use a role as POSTGRES_USER that owns all that is in it, or a superuser; FORCE ROW LEVEL SECURITY needs BYPASSRLS"
       default: "mend what PostgreSQL names and run it again"
       }
     return Failure(.sourceFailed, "database \(name): \(error.message)", hint: hint)
