@@ -52,43 +52,71 @@ import Testing
     """
   }
 
-  @Test func aDatabaseWithEveryTruthComesBackTheSame() async throws {
+  /// What PostgreSQL forbids to the database's owner, and what a restore does: it leaves it out, and says so.
+  static let settingsOfSuperusers = [
+    (
+      #"ALTER DATABASE DB SET my.setting = 'a = ''b'''"#, #"SET "my"."setting" = 'a = ''b''': permission denied to set parameter"#
+    ),
+    ("ALTER DATABASE DB SET log_statement = 'ddl'", #"SET "log_statement" = 'ddl': permission denied to set parameter"#),
+    (
+      #"ALTER ROLE "READER" IN DATABASE DB SET statement_timeout = '5min'"#,
+      #"SET "statement_timeout" = '5min': permission denied"#
+    ),
+  ]
+
+  @Test(arguments: User.allCases) func aDatabaseWithEveryTruthComesBackTheSame(_ user: User) async throws {
     let cluster = try await Cluster.shared.value
-    let site = try await Site(cluster: cluster, database: Self.name, files: false)
-    let owner = "Owner 'o\" \(site.root.suffix(6))"
-    let reader = "reader \(site.root.suffix(6))"
-    let quotedOwner = owner.replacing("\"", with: "\"\"")
+    let site = try await Site(cluster: cluster, as: user, database: Self.name + (user == .owner ? " of its owner's" : ""))
+    let part = String(site.root.suffix(6))
+    // Who owns a part of it, and a superuser's database, too.
+    let other = "Owner 'o\" \(part)".replacing("\"", with: "\"\"")
+    let (owner, reader) = (user == .superuser ? other : site.user, "reader \(part)")
     let db = SQL.identifier(site.database)
+    let settings = Self.settingsOfSuperusers.map { $0.0.replacing("DB", with: db).replacing("READER", with: reader) }
+      .joined(separator: "; ")
     try await cluster.psql(
       "postgres",
       """
-      CREATE ROLE "\(quotedOwner)" LOGIN PASSWORD 'x' CONNECTION LIMIT 7; CREATE ROLE "group \(reader)"; CREATE ROLE "\(reader)" NOINHERIT;
+      CREATE ROLE "\(other)" LOGIN PASSWORD 'x' CONNECTION LIMIT 7; CREATE ROLE "group \(reader)"; CREATE ROLE "\(reader)" NOINHERIT;
       GRANT "group \(reader)" TO "\(reader)" WITH ADMIN OPTION; ALTER ROLE "\(reader)" SET work_mem = '9MB';
       COMMENT ON ROLE "\(reader)" IS 'reads';
-      CREATE DATABASE \(db) TEMPLATE template0 OWNER "\(quotedOwner)" ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8';
+      CREATE DATABASE \(db) TEMPLATE template0 OWNER "\(owner)" ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-DE' LOCALE 'C.UTF-8';
       COMMENT ON DATABASE \(db) IS 'it''s "the" one'; ALTER DATABASE \(db) CONNECTION LIMIT 55;
       ALTER DATABASE \(db) SET search_path = "$user", public, 'Odd Schema'; ALTER DATABASE \(db) SET work_mem = '7MB';
-      ALTER DATABASE \(db) SET my.setting = 'a = ''b'''; ALTER ROLE "\(reader)" IN DATABASE \(db) SET statement_timeout = '5min';
+      \(user == .owner ? "GRANT \"\(other)\" TO \(site.user)" : settings);
       REVOKE ALL ON DATABASE \(db) FROM PUBLIC; GRANT CONNECT, TEMP ON DATABASE \(db) TO "\(reader)" WITH GRANT OPTION;
       """)
-    _ = try await site.sql(
-      "SET search_path = public; " + Self.definition(site, owner: quotedOwner, reader: reader))
+    try await site.own("SET search_path = public; " + Self.definition(site, owner: other, reader: reader))
     let schema = try await cluster.schema(site.database)
-    let roles = try await Self.roles(cluster, like: String(site.root.suffix(6)))
+    let roles = try await Self.roles(cluster, like: part)
     let hashes = try await Self.hashes(site)
+    if user == .owner { try await cluster.psql("postgres", settings) }
     #expect(try await site.run("init").code == 0)
     let saved = try await site.run("backup")
     #expect(saved.code == 0, "\(saved.errors)")
 
     // Everything is lost, the roles too.
-    try await cluster.psql(
-      "postgres",
-      "DROP DATABASE \(db); DROP ROLE \"\(reader)\"; DROP ROLE \"group \(reader)\"; DROP ROLE \"\(quotedOwner)\"")
+    try await cluster.psql("postgres", "DROP DATABASE \(db); DROP ROLE \"\(reader)\"; DROP ROLE \"group \(reader)\"")
+    if user == .superuser {
+      try await cluster.psql("postgres", "DROP ROLE \"\(other)\"")
+    } else {
+      // Another one has to make them.
+      let refused = try await site.run("restore")
+      #expect(refused.code == 22, "\(refused)")
+      let words =
+        "role \(reader) is named in grants, is missing, and \(site.user) cannot create it: permission denied to create role"
+      #expect(refused.errors.contains(words), "\(refused)")
+      try await cluster.psql("postgres", "CREATE ROLE \"\(reader)\"")
+    }
     let restored = try await site.run("restore")
     #expect(restored.code == 0, "\(restored.errors)")
     expectSame(schema, try await cluster.schema(site.database))
-    #expect(try await Self.roles(cluster, like: String(site.root.suffix(6))) == roles)
     #expect(try await Self.hashes(site) == hashes)
+    if user == .owner {
+      for (_, words) in Self.settingsOfSuperusers { #expect(restored.output.contains(words), "\(restored)") }
+      return
+    }
+    #expect(try await Self.roles(cluster, like: part) == roles)
 
     // And once more, over the live one, with the roles there.
     let again = try await site.run("restore")
@@ -123,8 +151,8 @@ import Testing
         + "SELECT last_value, is_called FROM public.down; SELECT last_value, is_called FROM public.untouched")
   }
 
-  @Test func anEmptyDatabaseComesBack() async throws {
-    let site = try await Site(cluster: try await Cluster.shared.value, files: false)
+  @Test(arguments: User.allCases) func anEmptyDatabaseComesBack(_ user: User) async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value, as: user)
     try await site.createDatabase()
     try await site.run("init")
     // It may be the wrong one, until somebody says that it is not.
@@ -157,16 +185,17 @@ import Testing
     }
   }
 
-  @Test func severalDatabasesAreSwappedTogether() async throws {
+  @Test(arguments: User.allCases) func severalDatabasesAreSwappedTogether(_ user: User) async throws {
     let cluster = try await Cluster.shared.value
     let first = "multi_a_\(UInt32.random(in: 0...UInt32.max))"
     let second = "multi, b \(first)"
-    let site = try await Site(cluster: cluster, database: first, files: false)
+    let site = try await Site(cluster: cluster, as: user, database: first)
     // A comma separates names, so the second one cannot have it.
     let other = second.replacing(",", with: "")
     for name in [first, other] {
-      try await cluster.psql("postgres", "CREATE DATABASE \(SQL.identifier(name))")
-      try await cluster.psql(name, "CREATE TABLE t AS SELECT \(SQL.literal(name))::text AS name")
+      try await cluster.psql("postgres", "CREATE DATABASE \(SQL.identifier(name)) OWNER \(site.user)")
+      try await cluster.psql(
+        name, "SET SESSION AUTHORIZATION \(site.user); CREATE TABLE public.t AS SELECT \(SQL.literal(name))::text AS name")
     }
     let both = ["POSTGRES_DB": "\(first), \(other)"]
     try await site.run("init", with: both)
@@ -181,8 +210,8 @@ import Testing
   }
 
   /// The state is verified; statistics can be made later.
-  @Test func aFailingAnalyzeIsToldAndStopsNoRestore() async throws {
-    let site = try await Site(cluster: try await Cluster.shared.value, files: false)
+  @Test(arguments: User.allCases) func aFailingAnalyzeIsToldAndStopsNoRestore(_ user: User) async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value, as: user)
     try await site.createDatabase(
       """
       CREATE FUNCTION public.picky(v int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN
@@ -200,8 +229,8 @@ import Testing
   }
 
   /// pg_restore runs with an empty search_path, and so does what an index calls.
-  @Test func aFunctionThatNeedsASearchPathIsRestored() async throws {
-    let site = try await Site(cluster: try await Cluster.shared.value, files: false)
+  @Test(arguments: User.allCases) func aFunctionThatNeedsASearchPathIsRestored(_ user: User) async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value, as: user)
     try await site.createDatabase(
       """
       CREATE FUNCTION helper(v int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT v';

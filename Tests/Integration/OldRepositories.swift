@@ -7,8 +7,10 @@ import Testing
 /// Repositories that the predecessor's scripts wrote, in each of its layouts: listed and restored like a set.
 @Suite(.serialized, .servers, .timeLimit(.minutes(45))) struct OldRepositories {
   /// A site whose repositories are made by hand, as the predecessor's `init` did.
-  static func site(_ repositories: [String], version: Int = 2, settings: [String: String] = [:]) async throws -> Site {
-    let site = try await Site(cluster: try await Cluster.shared.value, settings: settings)
+  static func site(
+    _ repositories: [String], version: Int = 2, as user: User = .superuser, settings: [String: String] = [:]
+  ) async throws -> Site {
+    let site = try await Site(cluster: try await Cluster.shared.value, as: user, files: true, settings: settings)
     try await site.createDatabase("CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t VALUES (1, 'saved')")
     try await site.script("mkdir -p data/sub; echo saved > data/sub/a; ln -s a data/sub/link; chmod 2750 data")
     for name in repositories { try await site.restic(name, ["init", "--repository-version", "\(version)"]) }
@@ -93,8 +95,9 @@ import Testing
     #expect(try await Shell.script("ls", in: site.files) == "")
   }
 
-  @Test func aDatabaseAndFilesBelowTheirAbsolutePathAreRestored() async throws {
-    let site = try await Self.site(["db", "files"])
+  @Test(arguments: User.allCases) func aDatabaseAndFilesBelowTheirAbsolutePathAreRestored(_ user: User) async throws {
+    let site = try await Self.site(["db", "files"], as: user)
+    let schema = try await site.cluster!.schema(site.database)
     let before = try await fingerprint(site.files)
     try await Self.saveFiles(site, "files", site.files)
     try await Self.saveDatabase(site, "db")
@@ -102,6 +105,7 @@ import Testing
     let restored = try await site.run("restore")
     #expect(restored.code == 0, "\(restored.errors)")
     try await Self.expectRestored(site)
+    expectSame(schema, try await site.cluster!.schema(site.database))
     expectSame(before, try await fingerprint(site.files))
   }
 

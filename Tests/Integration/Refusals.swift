@@ -17,10 +17,12 @@ import Testing
     INSERT INTO checked VALUES (50); CREATE OR REPLACE FUNCTION small(int) RETURNS bool LANGUAGE sql AS 'SELECT $1 < 10';
     """
 
-  static func site(_ sql: String, files: Bool = false, cluster: Cluster? = nil) async throws -> Site {
+  static func site(
+    _ sql: String, files: Bool = false, cluster: Cluster? = nil, as user: User = .superuser
+  ) async throws -> Site {
     var shared = cluster
     if shared == nil { shared = try await Cluster.shared.value }
-    let site = try await Site(cluster: shared, files: files)
+    let site = try await Site(cluster: shared!, as: user, files: files)
     try await site.createDatabase(sql)
     try await Staged.succeed(site, "init")
     return site
@@ -73,8 +75,11 @@ import Testing
   }
 
   /// Spooled and streamed: what functions find by the database's own search_path, and rows that want another table's rows.
-  @Test(arguments: [true, false], ["DATABASE", "ROLE postgres IN DATABASE"])
-  func whatWantsAnotherSearchPathOrOtherRowsFirstIsRestored(_ spooled: Bool, _ whose: String) async throws {
+  @Test(
+    arguments: [true, false],
+    [(User.superuser, "DATABASE"), (.superuser, "ROLE USER IN DATABASE"), (.owner, "ROLE USER IN DATABASE")])
+  func whatWantsAnotherSearchPathOrOtherRowsFirstIsRestored(_ spooled: Bool, _ setting: (user: User, whose: String)) async throws
+  {
     let site = try await Self.site(
       """
       CREATE SCHEMA "My app"; SET search_path = "My app", public;
@@ -87,9 +92,9 @@ import Testing
       CREATE FUNCTION known(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN EXISTS (SELECT FROM z WHERE z.v = $1); END';
       CREATE TABLE z (v int); INSERT INTO z SELECT generate_series(1, 1000);
       CREATE TABLE b (v int CHECK (known(v))); INSERT INTO b VALUES (1);
-      """)
-    try await site.cluster!.psql(
-      "postgres", "ALTER \(whose) \(site.database) SET search_path = 'My app', public")
+      """, as: setting.user)
+    let whose = setting.whose.replacing("USER", with: site.user)
+    try await site.cluster!.psql("postgres", "ALTER \(whose) \(site.database) SET search_path = 'My app', public")
     let schema = try await site.cluster!.schema(site.database)
     try await Staged.succeed(site, "backup")
     _ = try await site.sql("DROP SCHEMA \"My app\" CASCADE")

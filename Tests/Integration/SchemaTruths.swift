@@ -5,44 +5,61 @@ import Testing
 
 /// What a database defines is compared object by object.
 @Suite(.servers, .timeLimit(.minutes(45))) struct SchemaTruths {
-  static func read(_ site: Site) async throws -> DatabaseEvidence {
+  static func session(_ site: Site) async throws -> Connection {
     let configuration = try Configuration(site.settings)
-    return try await EvidenceReader(
-      connection: try await Connection(configuration.database!, database: site.database, waits: configuration.waits)
-    ).read()
+    return try await Connection(configuration.database!, database: site.database, waits: configuration.waits)
   }
 
-  @Test func everyKindOfDefinitionIsTheSameInARestoredCopy() async throws {
+  static func read(_ site: Site) async throws -> DatabaseEvidence {
+    try await EvidenceReader(connection: try await session(site)).read()
+  }
+
+  /// A site with everything that POSTGRES_USER can make, and the role some of it belongs to.
+  static func site(_ user: User, database: String? = nil) async throws -> (Site, role: String) {
     let cluster = try await Cluster.shared.value
-    let site = try await Site(cluster: cluster, files: false)
+    let site = try await Site(cluster: cluster, as: user, database: database)
     let role = "schema \(UInt32.random(in: 0...UInt32.max))"
     try await cluster.psql("postgres", "CREATE ROLE \"\(role)\" LOGIN")
-    try await site.createDatabase("BEGIN; \(Self.definitions(role)); COMMIT")
+    if user == .owner { try await cluster.psql("postgres", "GRANT \"\(role)\" TO \(site.user)") }
+    try await site.createDatabase("BEGIN; \(Self.definitions(role, by: site.user)); COMMIT")
+    try await site.run("init")
+    return (site, role)
+  }
+
+  @Test(arguments: User.allCases) func everyKindOfDefinitionIsTheSameInARestoredCopy(_ user: User) async throws {
+    let (site, role) = try await Self.site(user)
+    var kinds = Self.kinds
+    if user == .superuser {
+      _ = try await site.sql("\(Self.takenBack); \(Self.sql(Self.ofSuperusers, role, site.user))")
+      kinds += Self.kindsOfSuperusers
+    }
     let schema = try #require(try await Self.read(site).schema)
     #expect(schema.unread == nil)
-    for kind in [
-      "access method", "aggregate", "cast", "collation", "comment", "conversion", "default acl", "default value",
-      "domain constraint",
-      "event trigger", "foreign table", "function", "grant", "index", "materialized view", "operator", "operator class",
-      "operator family",
-      "policy", "procedure", "publication", "publication namespace", "publication relation", "rule", "schema", "sequence",
-      "server",
-      "statistics object", "table", "table constraint", "text search configuration", "text search dictionary", "trigger", "type",
-      "view",
-    ] {
+    for kind in kinds {
       #expect(schema.objects[kind]?.isEmpty == false, "\(kind)")
     }
     #expect(!schema.objects.values.joined().contains { $0.name.contains("hstore_") }, "members of extensions are the extension's")
-    try await site.run("init")
     let saved = try await site.run("backup")
     #expect(saved.code == 0 && !saved.errors.contains("warning"), "\(saved)")
     let proven = try await site.run("restore", ["--drill"])
     #expect(proven.code == 0 && proven.output.contains("rows and content, definitions"), "\(proven)")
-    try await cluster.psql("postgres", "DROP DATABASE \(site.database)")
+    try await site.cluster!.psql("postgres", "DROP DATABASE \(site.database)")
     let restored = try await site.run("restore")
     #expect(restored.code == 0, "\(restored)")
     #expect(try await Self.read(site).schema == schema)
   }
+
+  static let kinds = [
+    "aggregate", "cast", "collation", "comment", "conversion", "default acl", "default value", "domain constraint", "function",
+    "grant",
+    "index", "materialized view", "operator", "policy", "procedure", "publication", "publication relation", "rule", "schema",
+    "sequence",
+    "statistics object", "table", "table constraint", "text search configuration", "text search dictionary", "trigger", "type",
+    "view",
+  ]
+  static let kindsOfSuperusers = [
+    "access method", "event trigger", "foreign table", "operator class", "operator family", "publication namespace", "server",
+  ]
 
   static let changes: [(sql: String, differences: [String])] = [
     ("CREATE VIEW v AS SELECT a FROM t", ["view public.v was not there"]),
@@ -99,19 +116,25 @@ import Testing
     ),
   ]
 
-  /// One after the other, each held against what was before.
+  /// One after the other, each held against what was before. The owner of the database reads the same.
   @Test func whatIsPlantedLostOrChangedIsNamedByItsKind() async throws {
-    let site = try await Site(cluster: try await Cluster.shared.value)
+    let cluster = try await Cluster.shared.value
+    let site = try await Site(cluster: cluster)
+    let owner = try await Site(cluster: cluster, as: .owner, database: site.database)
     // Most belong to whom most belongs, whatever is changed here.
     try await site.createDatabase(
       "CREATE TABLE public.t (a int, b varchar); INSERT INTO t VALUES (2, 'x'); CREATE TABLE public.x (); CREATE TABLE public.y ()"
     )
+    try await cluster.psql("postgres", "ALTER DATABASE \(site.database) OWNER TO \(owner.user)")
+    let reader = try await Self.session(owner)
+    try await reader.execute("BEGIN")
     var before = try await Self.read(site)
     for change in Self.changes {
       _ = try await site.sql(change.sql)
       let after = try await Self.read(site)
       // A new default privilege is in the grants of what is made after it.
       #expect(before.differences(in: after).filter { !$0.hasPrefix("grant view") } == change.differences, "\(change.sql)")
+      #expect(try await SchemaReader(connection: reader).read() == after.schema, "\(change.sql)")
       before = after
     }
   }
@@ -121,8 +144,7 @@ import Testing
     let site = try await Site(cluster: try await Cluster.shared.value)
     try await site.createDatabase(
       "CREATE TABLE public.t (a int); CREATE VIEW public.v AS SELECT a FROM t; CREATE VIEW public.w AS SELECT 1")
-    let configuration = try Configuration(site.settings)
-    let connection = try await Connection(configuration.database!, database: site.database, waits: configuration.waits)
+    let connection = try await Self.session(site)
     let reader = SchemaReader(connection: connection)
     try await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     let before = try await reader.read()

@@ -126,8 +126,9 @@ public final class Site: Sendable {
   }
 
   public func createDatabase(_ sql: String = "") async throws {
-    try await cluster!.psql("postgres", "CREATE DATABASE \(SQL.identifier(database)) TEMPLATE template0")
-    if !sql.isEmpty { _ = try await self.sql(sql) }
+    try await cluster!.psql(
+      "postgres", "CREATE DATABASE \(SQL.identifier(database)) TEMPLATE template0 OWNER \(SQL.identifier(user))")
+    if !sql.isEmpty { try await own(sql) }
   }
 
   /// Until no restic works for this site any more: one whose toolkit was killed goes on by itself.

@@ -41,6 +41,21 @@ import Testing
     #expect(sorted.map(\.id) == [30, 20, 25] && sorted[0].text.hasPrefix("INDEX public client_mail: could not"))
   }
 
+  @Test func whatWasMadeOtherwiseIsNotMadeAgain() {
+    let said =
+      "could not set default_table_access_method: ERROR:  invalid value for parameter \"default_table_access_method\": \"hh\""
+    let table = Refusal(id: 1, name: "TABLE a t o", errors: [.init(said: said)])
+    #expect(table.isMade && !table.isOutOfPlace)
+    #expect(table.reason == "invalid value for parameter \"default_table_access_method\": \"hh\"")
+  }
+
+  @Test func aNameIsAWholeWordOfWhatTheServerSays() {
+    let said = "could not execute query: ERROR:  can only create extension in database shop"
+    let refusal = Refusal(id: 1, name: "EXTENSION - odd name ", errors: [.init(said: said)])
+    #expect(refusal.ofExtension == "odd name")
+    #expect(refusal.names("shop") && refusal.names("database shop") && !refusal.names("sho") && !refusal.names("hop"))
+  }
+
   /// Where pg_restore did not come to its end, or an error belongs to nothing, no list of what was refused is whole.
   @Test(arguments: [
     lines, [end], [lines[4], lines[8], lines[9], end], [],

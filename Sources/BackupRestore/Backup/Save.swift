@@ -33,7 +33,9 @@ extension Backup {
     var (dumps, lost): ([Dump], [Lost]) = ([], [])
     for name in ready.names {
       do {
-        let dump = try await Self.source { try await Dump.prepare(name, settings, configuration.waits, clients: ready.clients) }
+        let dump = try await Self.source {
+          try await Dump.prepare(name, settings, configuration.waits, clients: ready.clients, isPaused: ready.quiesce != nil)
+        }
         dumps.append(dump)
       } catch let failure as Failure { lost.append(Lost(database: name, failure: failure)) }
     }

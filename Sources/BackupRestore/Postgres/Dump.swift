@@ -12,26 +12,42 @@ struct Dump: Sendable {
   let properties: DatabaseProperties
   let program: (path: String, major: Int)
   /// What pg_dump's session is called.
-  let application = "backup-restore pg_dump \(UInt32.random(in: 0...UInt32.max))"
+  let application: String
+  /// Ends the transaction where somebody waits for its locks for long.
+  let courtesy: Courtesy?
 
   /// Begins the transaction, exports its snapshot and locks the tables against TRUNCATE and DROP.
   ///
-  /// - Parameter locking: false: leaves the locks to pg_dump.
+  /// - Parameters:
+  ///   - locking: false: leaves the locks to pg_dump.
+  ///   - isPaused: the application is down, and nobody else's wait matters.
   static func prepare(
-    _ name: String, _ settings: DatabaseSettings, _ waits: Waits, clients: Clients, locking: Bool = true
+    _ name: String, _ settings: DatabaseSettings, _ waits: Waits, clients: Clients, locking: Bool = true, isPaused: Bool = false
   ) async throws -> Dump {
     let connection = try await Server.open(settings, name, waits)
     let program = try clients.dump(server: connection.serverMajor)
     let reader = EvidenceReader(connection: connection)
+    let application = "backup-restore pg_dump \(UInt32.random(in: 0...UInt32.max))"
+    var courtesy: Courtesy?
     do {
       let sequences = try await reader.sequences()
       let exported = try await export(reader, name, waits, locking: locking)
+      // Where there is no room for another session, pg_dump's own patience must do.
+      if exported.isLocked, !isPaused, let session = try? await Server.open(settings, name, waits) {
+        let holder = try await connection.number("SELECT pg_catalog.pg_backend_pid()")
+        courtesy = Courtesy(holder: holder, exported.tables, application, session)
+      }
       return Dump(
         name: name, connection: connection, snapshot: exported.snapshot, tables: exported.tables, isLocked: exported.isLocked,
         sequences: sequences, schema: try await SchemaReader(connection: connection).read(),
-        properties: try await DatabaseProperties(connection), program: (program.program, program.major))
-    } catch let error as DatabaseError {
-      throw sourceFailure(name, error, waits)
+        properties: try await DatabaseProperties(connection), program: (program.program, program.major), application: application,
+        courtesy: courtesy)
+    } catch {
+      if let other = courtesy?.other {
+        log.info("database \(name): \(other) goes first, and the dump begins anew")
+        return try await prepare(name, settings, waits, clients: clients, locking: false)
+      }
+      throw (error as? DatabaseError).map { sourceFailure(name, $0, waits) } ?? error
     }
   }
 
@@ -67,7 +83,7 @@ struct Dump: Sendable {
         // Many tables, and max_locks_per_transaction small: there may be room for pg_dump's locks, and not for the same again.
         try await reader.connection.execute("ROLLBACK")
         return try await export(reader, name, waits, locking: false)
-      } catch let error as DatabaseError where error.state == "55P03" {
+      } catch let error as DatabaseError where ["55P03", "57014"].contains(error.state) {
         try await reader.connection.execute("ROLLBACK")
         let blocker = try await reader.blocker() ?? "another session, which is gone by now"
         if ContinuousClock().now >= deadline { throw blocked(name, by: blocker, waits) }
@@ -98,7 +114,8 @@ struct Dump: Sendable {
         where failure.status == .sourceFailed
       {
         guard let session = try? await Server.open(settings, name, repository.waits) else { throw failure }
-        let blocker = try await EvidenceReader(connection: session).blocker()
+        let courtesy = dump.courtesy?.other
+        let blocker = if let courtesy { courtesy } else { try await EvidenceReader(connection: session).blocker() }
         let isStandby = try await session.isTrue("SELECT pg_catalog.pg_is_in_recovery()")
         _ = try? await dump.connection.execute("ROLLBACK")
         if let blocker {
@@ -139,6 +156,7 @@ struct Dump: Sendable {
       arguments: DatabaseSettings.dumpArguments(snapshot: snapshot, lockWait: EvidenceReader.patience),
       archive: archive, hiding: Array(repository.settings.credentials.keys) + ["RESTIC_PASSWORD", "RESTIC_REPOSITORY"])
     let hasEnded = Locked(false)
+    defer { courtesy?.end() }
     do {
       let (saved, evidence, roles) = try await withThrowingTaskGroup(of: Half.self) { group in
         group.addTask {
@@ -196,7 +214,8 @@ struct Dump: Sendable {
     let hint =
       switch error.state {
       case "55P03": "another session holds a lock; end it, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)"
-      case "42501": "use the database's owner as POSTGRES_USER; row-level security needs BYPASSRLS or the owner"
+      case "42501":
+        "use a role as POSTGRES_USER that owns all that is in it, or a superuser; FORCE ROW LEVEL SECURITY needs BYPASSRLS"
       default: "mend what PostgreSQL names and run it again"
       }
     return Failure(.sourceFailed, "database \(name): \(error.message)", hint: hint)

@@ -2,16 +2,19 @@
 ///
 /// TRUNCATE and ALTER TABLE wait for whoever reads, and whoever comes after them waits for them. A dump that waits for a lock while it holds
 /// others stands the application still; and where pg_dump waits behind somebody who waits for the session that waits for pg_dump,
-/// PostgreSQL sees no deadlock (measured, 15.20). So nothing here waits for more than `patience` while it holds a lock.
+/// PostgreSQL sees no deadlock (measured, 15.20). So nothing here waits for more than `patience` while it holds a lock, and nobody waits
+/// much longer than that for one that only this run has (`Courtesy`).
 extension EvidenceReader {
   static let patience = Duration.seconds(3)
 
   /// ACCESS SHARE on all, as pg_dump takes it: TRUNCATE ignores snapshots and must wait until the rows are counted.
   ///
   /// - Throws: `Replaced` where another relation had taken a table's name meanwhile: pg_dump would save that, under this snapshot.
-  ///   `DatabaseError` 55P03 where somebody else has one of them for longer than `patience`.
+  ///   `DatabaseError` 55P03 or 57014 where somebody else has one of them for longer than `patience`.
   func lock(_ tables: [Table]) async throws {
-    try await connection.execute("SET LOCAL lock_timeout = '\(Self.patience.components.seconds)s'")
+    // Of each lock by itself, and of all in a statement.
+    let patience = Self.patience.components.seconds
+    try await connection.execute("SET LOCAL lock_timeout = '\(patience)s'; SET LOCAL statement_timeout = '\(patience)s'")
     for start in stride(from: 0, to: tables.count, by: 500) {
       let some = tables[start..<min(start + 500, tables.count)]
       try await connection.execute("LOCK TABLE \(some.map(\.lock).joined(separator: ", ")) IN ACCESS SHARE MODE")
@@ -21,6 +24,7 @@ extension EvidenceReader {
         "SELECT n.name FROM (\(names)) n (oid, name) WHERE pg_catalog.to_regclass(n.name)::oid IS DISTINCT FROM n.oid LIMIT 1")
       if let replaced { throw Replaced(name: replaced) }
     }
+    try await connection.execute("SET LOCAL statement_timeout = 0")
   }
 
   struct Replaced: Error { let name: String }

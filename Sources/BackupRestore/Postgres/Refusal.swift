@@ -18,7 +18,7 @@ struct Refusal: Equatable, Sendable {
   var reason: String {
     guard let said = errors.first?.said else { return "PostgreSQL refuses it" }
     // `could not execute query: ERROR:  …`, in the server's language from the second colon on.
-    let own = /^(?:could not execute query|COPY failed for table ".*?"|could not set default_tablespace to .*?): [^ :]+: +/
+    let own = /^(?:could not execute query|COPY failed for table ".*?"|could not set default_\w+(?: to .*?)?): [^ :]+: +/
     return String(said[(said.prefixMatch(of: own)?.range.upperBound ?? said.startIndex)...])
   }
 
@@ -28,10 +28,10 @@ struct Refusal: Equatable, Sendable {
     return printable("\(words.dropLast(words.count > 2 ? 1 : 0).joined(separator: " ").replacing(" - ", with: " ")): \(reason)")
   }
 
-  /// It is there: only its owner or its place was refused, and made again it would be refused for being there.
+  /// It is there: only its owner, place or access method was refused, and made again it would be refused for being there.
   var isMade: Bool {
     errors.allSatisfy { error in
-      error.isOfOwner || error.said.hasPrefix("could not set default_tablespace ")
+      error.isOfOwner || error.said.hasPrefix("could not set default_")
     }
   }
 
@@ -42,6 +42,19 @@ struct Refusal: Equatable, Sendable {
 
   /// It is there, in another tablespace than its own, which is missing.
   var isOutOfPlace: Bool { errors.allSatisfy { $0.said.hasPrefix("could not set default_tablespace ") } }
+
+  /// Whether the server's words have this one, whole.
+  func names(_ word: String) -> Bool {
+    let isInWord = { (character: Character?) in character.map { $0.isLetter || $0.isNumber || $0 == "_" } ?? false }
+    return reason.ranges(of: word).contains {
+      !isInWord(reason[..<$0.lowerBound].last) && !isInWord(reason[$0.upperBound...].first)
+    }
+  }
+
+  /// The name of an extension that is refused.
+  var ofExtension: String? {
+    name.wholeMatch(of: /EXTENSION (?:- )?(.*?) */).map { String($0.1) }
+  }
 
   /// Rows, which no statement brings back.
   var isData: Bool { name.hasPrefix("TABLE DATA ") || name.hasPrefix("BLOB") }

@@ -63,12 +63,39 @@ struct Rehearsal: Sendable {
       outcome.leftOut.append(refusal.reason)
     }
     // Where an extension is missing, so is all that is built on it.
-    let isBound = placed.contains { $0.name.hasPrefix("EXTENSION ") && $0.reason.contains(part.name) }
-    if isBound { outcome.bound = placed.map(\.text) } else { outcome.refused = placed.map(\.text) }
+    if try await areBound(placed) {
+      outcome.bound = placed.map(\.text)
+    } else {
+      outcome.refused = placed.isEmpty ? try await differences(outcome) : placed.map(\.text)
+    }
     let prepared = try await staging.prepare()
     outcome.leftOut += prepared.leftOut
     if let shut = prepared.shut { outcome.refused.append(shut) }
     return outcome
+  }
+
+  /// Whether PostgreSQL refuses an extension for the database's name, and not for want of rights, of which it speaks in words that a
+  /// database may be called.
+  private func areBound(_ refused: [Refusal]) async throws -> Bool {
+    for name in refused.filter({ $0.names(part.name) }).compactMap(\.ofExtension) {
+      let session = try await server.open(staging.name)
+      // It must be made somewhere.
+      try await session.execute("SET search_path = pg_catalog")
+      do { _ = try await session.query("CREATE EXTENSION \(SQL.identifier(name))") } catch let error as DatabaseError {
+        if error.state != "42501" { return true }
+      }
+    }
+    return false
+  }
+
+  /// What nobody refused, and is not as it was: where a role may not take back what another one granted, PostgreSQL warns and goes on.
+  private func differences(_ outcome: Outcome) async throws -> [String] {
+    guard let saved = part.evidence?.schema else { return [] }
+    let session = try await server.open(staging.name)
+    try await session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    let copy = try await SchemaReader(connection: session).read()
+    if copy.unread != nil { return [] }
+    return saved.differences(in: copy, owners: staging.missing.isEmpty, tablespaces: outcome.keepsTablespaces).map(printable)
   }
 
   private func load(_ source: ArchiveSource, as loader: Loader?) async throws -> [Refusal]? {
