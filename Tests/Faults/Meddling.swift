@@ -114,7 +114,7 @@ import Testing
     let broken = try await Swaps.site()
     try await broken.succeed("restore")
     let id = try #require(try await broken.kept().first)
-    try await broken.cluster.psql("postgres", "DROP DATABASE \"\(DatabaseName.previous(broken.site.database, SetID(id)!))\"")
+    try await broken.cluster.psql("postgres", "DROP DATABASE \"\(DatabaseName.previous(broken.site.database, RestoreID(id)!))\"")
     let status = try await broken.site.run("restore", ["--status"]).output
     #expect(status.contains("NOT FOUND: database \(broken.site.database)"), "\(status)")
     for arguments in [["--rollback"], ["--rollback", id], ["--discard-previous"]] {

@@ -105,7 +105,7 @@ import Testing
     let site = try await Restores.site()
     try await Restores.change(site, to: "live")
     // The state that kill -9 leaves right after the databases were renamed: staged files, a ready journal, new names.
-    let id = SetID(Date())
+    let id = RestoreID(Date())
     let exchange = try Commit(directory: Directory(.init(site.files)), server: nil).makeExchange(id)
     try exchange.work.make(Exchange.treeName)
     try await Shell.script("echo saved > a", in: exchange.tree.string)

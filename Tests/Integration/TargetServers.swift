@@ -44,6 +44,26 @@ import Testing
     await clients.value
   }
 
+  /// The worker belongs to no role, and `DROP DATABASE … WITH (FORCE)` refuses a plain one all it may not end.
+  @Test func aDatabaseThatIsBeingVacuumedIsDroppedByAPlainRole() async throws {
+    // A worker that stays for minutes.
+    let cluster = try await Cluster(
+      options: ["autovacuum_naptime=1s", "autovacuum_vacuum_cost_delay=100ms", "autovacuum_vacuum_cost_limit=1"])
+    let site = try await Site(cluster: cluster, as: .owner)
+    try await site.createDatabase("CREATE TABLE t AS SELECT g, repeat('x', 500) FROM generate_series(1, 20000) g")
+    #expect(try await site.run("init").code == 0)
+    #expect(try await site.run("backup").code == 0)
+    let restored = try await site.run("restore")
+    #expect(restored.code == 0, "\(restored.errors)")
+    let previous = try #require(try await site.databases().first { $0 != site.database })
+    try await cluster.psql(previous, "DELETE FROM t WHERE g % 2 = 0")
+    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' AND datname = '\(previous)'"
+    while try await cluster.psql("postgres", workers).output == "0\n" { try await Task.sleep(for: .milliseconds(50)) }
+    let discarded = try await site.run("restore", ["--discard-previous"])
+    #expect(discarded.code == 0, "\(discarded.errors)")
+    #expect(try await site.databases() == [site.database])
+  }
+
   @Test func whatStandsInTheWayIsRefusedBeforeAnythingChanges() async throws {
     // A cluster of its own: an inactive slot would stop every other test's restore.
     let cluster = try await Cluster()

@@ -12,7 +12,7 @@ import Testing
 
   func journal(_ volume: Volume, renames: [Server.Rename] = [], root: FileAttributes? = nil) throws -> Journal {
     Journal(
-      id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: .ready, renames: renames, paths: [],
+      id: .day(2), source: .set(.day(1)), rollbackOf: nil, phase: .ready, renames: renames, paths: [],
       entries: try volume.exchange.entries(from: volume.exchange.work, paths: []), root: root, rootBefore: nil)
   }
 
@@ -77,7 +77,7 @@ import Testing
     #expect(try await !Commit(directory: nil, server: nil).isMixed())
   }
 
-  func rollback(_ volume: Volume, of origin: SetID, as id: SetID) throws -> Journal {
+  func rollback(_ volume: Volume, of origin: RestoreID, as id: RestoreID) throws -> Journal {
     let source = try Volume.exchange(volume.directory, origin)
     return Journal(
       id: id, source: nil, rollbackOf: origin, phase: .ready, renames: [], paths: [],

@@ -58,9 +58,9 @@ func repository(
   return Repository(name: name, settings: configuration.repository, waits: configuration.waits, base: base)
 }
 
-extension SetID {
+extension SecondID {
   /// The id of a day in January 2026, for tests where only the order matters.
-  static func day(_ day: Int) -> SetID { SetID("202601\(day < 10 ? "0" : "")\(day)T230000Z")! }
+  static func day(_ day: Int) -> Self { Self("202601\(day < 10 ? "0" : "")\(day)T230000Z")! }
 }
 
 func snapshot(

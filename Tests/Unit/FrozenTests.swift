@@ -27,7 +27,7 @@ import Testing
     ] as [(String, Journal.Phase, Int, Int)])
   func theJournalOfA(_ name: String, _ phase: Journal.Phase, renames: Int, entries: Int) throws {
     let document = try Self.bytes("journal-\(name).json")
-    struct Named: Decodable { let id: SetID }
+    struct Named: Decodable { let id: RestoreID }
     let id = try JSONDecoder().decode(Named.self, from: Data(document)).id
     let directory = try Temporary()
     let work = try Directory(directory.path)
@@ -50,7 +50,7 @@ import Testing
   }
 
   @Test func theNamesAndMarksOfWhatARestoreMakes() throws {
-    let id = try #require(SetID("20261126T215506Z"))
+    let id = try #require(RestoreID("20261126T215506Z"))
     let long = String(repeating: "name", count: 15)
     #expect(DatabaseName.staging("frozen", id) == "frozen.staging.20261126T215506Z")
     #expect(DatabaseName.previous("frozen", id) == "frozen.previous.20261126T215506Z")

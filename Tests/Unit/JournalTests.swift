@@ -10,7 +10,7 @@ import Testing
     renames: [Server.Rename] = [.init(from: "a", to: "b")]
   ) -> Journal {
     Journal(
-      id: .day(2), source: SetID.day(1).text, rollbackOf: nil, phase: phase, renames: renames, paths: paths,
+      id: .day(2), source: .set(.day(1)), rollbackOf: nil, phase: phase, renames: renames, paths: paths,
       entries: entries, root: FileAttributes(user: 1, group: 2, mode: 0o2750), rootBefore: nil)
   }
 

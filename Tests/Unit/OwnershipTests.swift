@@ -77,7 +77,7 @@ import Testing
       entries: try volume.exchange.entries(from: volume.exchange.work, paths: []), renames: [])
     journal.phase = .ready
     try journal.write(in: volume.exchange.work)
-    #expect(symlink("/", volume.directory.appending(Tree.workDirectory).appending(SetID.day(1).text).string) == 0)
+    #expect(symlink("/", volume.directory.appending(Tree.workDirectory).appending(RestoreID.day(1).text).string) == 0)
     let commit = Commit(directory: volume.exchange.directory, server: nil)
     #expect(await foreign { try await commit.finishInterrupted(undoing: false) }?.cause == .foreign)
     #expect(try volume.live() == ["a": "new"])
@@ -117,7 +117,7 @@ import Testing
     let volume = try Volume([:], staged: [:])
     try JournalTests.journal().write(in: volume.exchange.work)
     let failure = failure { _ = try Journal.read(in: volume.exchange.work, of: .day(3)) }
-    #expect(failure?.cause == .foreign && failure?.problems.first?.fact.contains("the id \(SetID.day(2))") == true)
+    #expect(failure?.cause == .foreign && failure?.problems.first?.fact.contains("the id \(RestoreID.day(2))") == true)
   }
 
   @Test func aJournalOverItsSizeIsNotRead() throws {

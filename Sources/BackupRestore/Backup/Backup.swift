@@ -103,7 +103,7 @@ public struct Backup: Sendable {
     // It must bring back all that is replaced.
     if before != nil, let lost = parts.lost.first { throw lost.failure }
     // What a restore saves before it replaces anything is no night.
-    if before == nil { try await rehearse(&parts, ready, set: set) }
+    if before == nil { try await rehearse(&parts, ready) }
     let doubts = doubts(parts, ready, set: set, isNight: before == nil)
     let record = Record(
       id: set, host: context.host, toolkit: Program.version, restic: context.restic, finished: Format.time(Date()),

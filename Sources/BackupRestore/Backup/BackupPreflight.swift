@@ -102,12 +102,12 @@ extension Backup {
   }
 
   private func incomplete(_ commit: Commit) throws -> (failure: Failure, source: String)? {
-    if let journal = try commit.replacing() { return (commit.incomplete(journal), journal.source ?? "") }
+    if let journal = try commit.replacing() { return (commit.incomplete(journal), journal.restored) }
     for (mount, commit) in try mounted(commit) {
       guard let journal = try commit.replacing() else { continue }
       let problem = commit.incomplete(journal).problems[0]
       let failure = Failure(.refused, problem.fact, hint: "with FILES_PATHS=\(Format.shell(mount.path)): \(problem.hint)")
-      return (failure, journal.source ?? "")
+      return (failure, journal.restored)
     }
     return nil
   }

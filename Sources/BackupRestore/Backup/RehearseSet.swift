@@ -1,7 +1,9 @@
+import FoundationEssentials
+
 /// A set that cannot be restored is told the night it is made: its databases are restored without their rows, where anything that matters
 /// to that has changed. On any other night it costs nothing.
 extension Backup {
-  func rehearse(_ parts: inout Parts, _ ready: Ready, set: SetID) async throws {
+  func rehearse(_ parts: inout Parts, _ ready: Ready) async throws {
     guard let settings = configuration.drill ?? configuration.database, !parts.databases.isEmpty else { return }
     for index in parts.databases.indices {
       let part = parts.databases[index].part
@@ -15,7 +17,7 @@ extension Backup {
       do {
         let server = configuration.drill == nil ? ready.server! : try await Server.connect(settings, configuration.waits)
         var rehearsed = plain
-        let staging = try await staging(of: part, server, set)
+        let staging = try await staging(of: part, server)
         rehearsed.impossible = try await obstacle(staging, part)
         if let why = rehearsed.impossible {
           if last?.impossible != why {
@@ -49,7 +51,7 @@ extension Backup {
     return "no role owns all that is in it, or may make it, and the database's own functions would run as \(user), a superuser"
   }
 
-  private func staging(of part: DatabasePart, _ server: Server, _ set: SetID) async throws -> Staging {
+  private func staging(of part: DatabasePart, _ server: Server) async throws -> Staging {
     // What a run that was killed left: with the lock of this database nobody else builds one.
     for name in try await server.databases() where DatabaseName.parse(name, live: part.name)?.isStaging == true {
       try await server.drop(name)
@@ -58,7 +60,7 @@ extension Backup {
     let missing = Set(part.roles.map(\.name)).subtracting(present)
     let properties = part.properties!
     return Staging(
-      server: server, name: DatabaseName.staging(part.name, set), live: part.name, properties: properties,
+      server: server, name: DatabaseName.staging(part.name, RestoreID(Date())), live: part.name, properties: properties,
       owner: missing.contains(properties.owner) ? server.settings.user : properties.owner, missing: missing)
   }
 

@@ -18,13 +18,13 @@ struct Commit: Sendable {
   func makeWork() throws -> Directory? { try directory?.makeOwn(Self.workName) }
 
   /// Of a restore that left something on the volume; nil where it did not.
-  func exchange(_ id: SetID) throws -> Exchange? {
+  func exchange(_ id: RestoreID) throws -> Exchange? {
     guard let directory, let work = try work()?.own(id.name) else { return nil }
     return Exchange(directory: directory, work: work)
   }
 
   /// Of a restore that begins.
-  func makeExchange(_ id: SetID) throws -> Exchange {
+  func makeExchange(_ id: RestoreID) throws -> Exchange {
     guard let directory, let work = try makeWork()?.makeOwn(id.name) else {
       throw Failure(.refused, "there is no FILES_DIRECTORY", hint: "set it, or restore with --only database")
     }
@@ -32,7 +32,7 @@ struct Commit: Sendable {
   }
 
   /// Everything that a restore left on the volume.
-  func remove(_ id: SetID) throws { try work()?.remove(id.name) }
+  func remove(_ id: RestoreID) throws { try work()?.remove(id.name) }
 
   /// Swaps. The renaming of the databases is the commit point; for files alone the journal is.
   ///
@@ -147,7 +147,7 @@ struct Commit: Sendable {
   }
 
   /// For what no run can decide: never a dead end.
-  func wayOut(_ id: SetID) -> String {
+  func wayOut(_ id: RestoreID) -> String {
     let work = "\(directory.map { printable($0.path.string) } ?? "FILES_DIRECTORY")/\(Tree.workDirectory)/\(id)"
     return
       "where that cannot be: look at the databases and the files, take from \(work)/tree what the files lack, and move \(work) away"
@@ -200,7 +200,7 @@ struct Commit: Sendable {
   }
 }
 
-extension SetID {
+extension RestoreID {
   /// Of its directory.
   var name: Directory.Name { Directory.Name(text)! }
 }

@@ -16,11 +16,11 @@ struct Journal: Codable, Equatable, Sendable {
   }
 
   /// The restore or rollback.
-  let id: SetID
+  let id: RestoreID
   /// What it restores, as the command line names it; nil for a rollback.
-  let source: String?
+  let source: Restored?
   /// For a rollback the restore whose previous state it takes back.
-  let rollbackOf: SetID?
+  let rollbackOf: RestoreID?
   var phase: Phase
   /// Empty for files only.
   let renames: [Server.Rename]
@@ -34,6 +34,29 @@ struct Journal: Codable, Equatable, Sendable {
   var safety: SetID?
   /// What is renamed, as it was before; nil where nothing is.
   var databases: Server.Identities?
+
+  enum Restored: Codable, Equatable, Sendable, CustomStringConvertible {
+    case set(SetID)
+    /// Of the predecessor, by their ids.
+    case snapshots(String)
+
+    var description: String {
+      switch self {
+      case .set(let id): id.text
+      case .snapshots(let ids): ids
+      }
+    }
+
+    init(from decoder: any Decoder) throws {
+      let text = try decoder.singleValueContainer().decode(String.self)
+      self = SetID(text).map(Restored.set) ?? .snapshots(text)
+    }
+
+    func encode(to encoder: any Encoder) throws {
+      var container = encoder.singleValueContainer()
+      try container.encode(description)
+    }
+  }
 
   /// A name below FILES_DIRECTORY, percent-encoded because names need not be UTF-8.
   struct Entry: Codable, Equatable, Sendable {
@@ -58,6 +81,9 @@ struct Journal: Codable, Equatable, Sendable {
     init(_ status: FileStatus) { inode = status.inode }
   }
 
+  /// `source`, for a terminal.
+  var restored: String { printable(source?.description ?? "") }
+
   static let name: Directory.Name = "journal.json"
   /// Enough for some 200,000 entries in the top of FILES_DIRECTORY.
   static let largest = 64 << 20
@@ -77,7 +103,7 @@ struct Journal: Codable, Equatable, Sendable {
   /// Nil where there is none.
   ///
   /// - Throws: `Failure` 22 where it cannot be read, is not the toolkit's, or not this restore's.
-  static func read(in work: Directory, of id: SetID) throws -> Journal? {
+  static func read(in work: Directory, of id: RestoreID) throws -> Journal? {
     guard let bytes = try work.readOwn(name, limit: largest) else { return nil }
     let path = printable(work.path.appending(name).string)
     let journal: Journal

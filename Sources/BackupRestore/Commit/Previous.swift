@@ -2,7 +2,7 @@
 extension Commit {
   /// What a restore replaced and kept.
   struct Kept: Equatable, Sendable {
-    let id: SetID
+    let id: RestoreID
     /// (name of the kept database, live name)
     var databases: [Server.Rename] = []
     var files: Journal?
@@ -27,7 +27,7 @@ extension Commit {
   }
 
   func kept() async throws -> [Kept] {
-    var kept: [SetID: Kept] = [:]
+    var kept: [RestoreID: Kept] = [:]
     for id in try restores() {
       guard let exchange = try exchange(id), let journal = try Journal.read(in: exchange.work, of: id) else { continue }
       let isWhole = try journal.phase == .done && exchange.hasTree

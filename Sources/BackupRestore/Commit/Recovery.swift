@@ -9,7 +9,7 @@ extension Commit {
   /// - Returns: what it finished.
   /// - Throws: `Failure` 22 where it would have to write to a volume that is read-only.
   @discardableResult
-  func finishInterrupted(undoing: Bool, own: SetID? = nil) async throws -> [Journal] {
+  func finishInterrupted(undoing: Bool, own: RestoreID? = nil) async throws -> [Journal] {
     var finished: [Journal] = []
     var foreign: Failure?
     for id in try restores() {
@@ -27,7 +27,7 @@ extension Commit {
   }
 
   /// - Returns: its journal, where it was finished.
-  private func finishInterrupted(_ id: SetID, undoing: Bool, own: SetID?) async throws -> Journal? {
+  private func finishInterrupted(_ id: RestoreID, undoing: Bool, own: RestoreID?) async throws -> Journal? {
     guard let exchange = try exchange(id) else { return nil }
     guard let journal = try Journal.read(in: exchange.work, of: id) else {
       if undoing {
@@ -96,11 +96,11 @@ extension Commit {
       ?? ""
     return Failure(
       .refused,
-      "\(directory.map { printable($0.path.string) } ?? "") is incomplete: restore --in-place of \(printable(journal.source ?? "")) was interrupted",
-      hint: "restore --in-place \(printable(journal.source ?? "")) finishes it, once what stopped it is mended\(before)")
+      "\(directory.map { printable($0.path.string) } ?? "") is incomplete: restore --in-place of \(journal.restored) was interrupted",
+      hint: "restore --in-place \(journal.restored) finishes it, once what stopped it is mended\(before)")
   }
 
-  func journal(_ id: SetID) throws -> Journal? { try exchange(id).flatMap { try Journal.read(in: $0.work, of: id) } }
+  func journal(_ id: RestoreID) throws -> Journal? { try exchange(id).flatMap { try Journal.read(in: $0.work, of: id) } }
 
   /// The newest `--in-place` that never ended.
   func replacing() throws -> Journal? { try unfinished().compactMap(journal).last { $0.phase == .replacing } }
@@ -110,7 +110,7 @@ extension Commit {
     while let journal = try replacing() { try remove(journal.id) }
   }
 
-  private func dropStaging(own: SetID?) async throws {
+  private func dropStaging(own: RestoreID?) async throws {
     guard let server else { return }
     for name in try await server.databases().sorted() {
       guard let (id, isStaging) = server.settings.names.lazy.compactMap({ DatabaseName.parse(name, live: $0) }).first, isStaging
@@ -128,9 +128,9 @@ extension Commit {
   }
 
   /// The second it is, unless a restore or rollback of that second left something: then the next one.
-  func newID() async throws -> SetID {
+  func newID() async throws -> RestoreID {
     while true {
-      let id = SetID(Date())
+      let id = RestoreID(Date())
       let names = try await server?.databases() ?? []
       let taken = names.contains { name in server!.settings.names.contains { DatabaseName.parse(name, live: $0)?.id == id } }
       if !taken, try !restores().contains(id) { return id }
@@ -139,12 +139,12 @@ extension Commit {
   }
 
   /// The restores that left something on the volume, oldest first.
-  func restores() throws -> [SetID] {
-    try work()?.entries().compactMap { SetID($0.string) }.sorted() ?? []
+  func restores() throws -> [RestoreID] {
+    try work()?.entries().compactMap { RestoreID($0.string) }.sorted() ?? []
   }
 
   /// Those that got no further than their staging or the middle of their swap.
-  func unfinished() throws -> [SetID] {
+  func unfinished() throws -> [RestoreID] {
     try restores().filter { ![.done, .discarding].contains(try journal($0)?.phase) }
   }
 }

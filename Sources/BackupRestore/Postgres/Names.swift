@@ -3,8 +3,8 @@ package enum DatabaseName {
   /// PostgreSQL cuts names after 63 bytes.
   static let longest = 63
 
-  static func staging(_ live: String, _ id: SetID) -> String { stem(live) + ".staging.\(id)" }
-  static func previous(_ live: String, _ id: SetID) -> String { stem(live) + ".previous.\(id)" }
+  static func staging(_ live: String, _ id: RestoreID) -> String { stem(live) + ".staging.\(id)" }
+  static func previous(_ live: String, _ id: RestoreID) -> String { stem(live) + ".previous.\(id)" }
 
   /// The part that stands for the live name: itself where it fits, else its beginning and a hash of the whole.
   private static func stem(_ live: String) -> String {
@@ -18,13 +18,13 @@ package enum DatabaseName {
 
   /// Whether it is the name of a kept database, whatever the live one is called.
   static func isPrevious(_ name: String) -> Bool {
-    name.utf8.count > 26 && name.dropLast(16).hasSuffix(".previous.") && SetID(String(name.suffix(16))) != nil
+    name.utf8.count > 26 && name.dropLast(16).hasSuffix(".previous.") && RestoreID(String(name.suffix(16))) != nil
   }
 
   /// The restore a database belongs to, where it is one of ours.
-  package static func parse(_ name: String, live: String) -> (id: SetID, isStaging: Bool)? {
+  package static func parse(_ name: String, live: String) -> (id: RestoreID, isStaging: Bool)? {
     for (prefix, isStaging) in [(stem(live) + ".staging.", true), (stem(live) + ".previous.", false)] {
-      if name.hasPrefix(prefix), let id = SetID(String(name.dropFirst(prefix.count))) { return (id, isStaging) }
+      if name.hasPrefix(prefix), let id = RestoreID(String(name.dropFirst(prefix.count))) { return (id, isStaging) }
     }
     return nil
   }

@@ -8,7 +8,7 @@ extension Restore {
       if !ready.plan.databases.isEmpty, saved?.databases.isEmpty != false {
         throw Failure(
           .refused, "an earlier --in-place was interrupted, and saved \(saved == nil ? "a set that is gone" : "the files alone")",
-          hint: "restore --in-place --only files \(journal.source ?? "") finishes it; then restore the database")
+          hint: "restore --in-place --only files \(journal.restored) finishes it; then restore the database")
       }
       log.warning("an earlier --in-place was interrupted: what is live is incomplete and is not saved")
       return journal.safety
@@ -41,7 +41,7 @@ extension Restore {
     }
     let exchange = try commit.makeExchange(ready.plan.id)
     let journal = Journal(
-      id: ready.plan.id, source: ready.plan.source.arguments, rollbackOf: nil, phase: .replacing, renames: [],
+      id: ready.plan.id, source: ready.plan.source.named, rollbackOf: nil, phase: .replacing, renames: [],
       paths: ready.plan.paths, entries: [], root: nil, rootBefore: nil, safety: safety)
     try journal.write(in: exchange.work)
     do { return try await replace(files, exchange, ready, staged) } catch {

@@ -1,7 +1,7 @@
 /// What PostgreSQL refused and the operator does without for now.
 extension Restore {
   /// As statements, also beside the old files that are kept: they go with those.
-  func tellLater(_ staged: Staged, _ commit: Commit, _ id: SetID) {
+  func tellLater(_ staged: Staged, _ commit: Commit, _ id: RestoreID) {
     for (database, statements) in staged.later {
       let text = statements.joined(separator: "\n\n") + "\n"
       let header =

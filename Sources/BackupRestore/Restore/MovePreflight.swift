@@ -87,7 +87,7 @@ extension Restore {
         "\(printable(directory.path.appending(FilePath(mount.path).components).string)) is a mount point inside what is restored, and cannot be replaced with the rest",
         hint: mount.isReadOnly
           ? "it is read-only: leave it out of FILES_PATHS"
-          : "what the set has of it is restored by \(paths([mount.path])) restore --only files \(plan.source.arguments)")
+          : "what the set has of it is restored by \(paths([mount.path])) restore --only files \(plan.source.named)")
     }
     let others = try directory.selected(plan.paths).map(\.string).filter { path in
       !mounts.contains { $0.holds(path) || $0.lies(in: path) }
@@ -96,11 +96,11 @@ extension Restore {
       problems.append(
         Problem(
           "\(Format.count(others.count, "entry is", "entries are")) on none of them",
-          hint: "restored by \(paths(others.sorted())) restore --only files \(plan.source.arguments)"))
+          hint: "restored by \(paths(others.sorted())) restore --only files \(plan.source.named)"))
     }
     if !plan.databases.isEmpty {
       problems.append(
-        Problem("the database goes with none of them", hint: "last: restore --only database \(plan.source.arguments)"))
+        Problem("the database goes with none of them", hint: "last: restore --only database \(plan.source.named)"))
     }
     return problems
   }

@@ -36,7 +36,7 @@ extension Restore {
     async let clients = context.clients()
     let (catalog, sets, old) = try await context.restorable()
     let source = try await telling(catalog) { try await mounted(try await self.source(catalog, old)) }
-    var plan = try plan(source, SetID(Date()))
+    var plan = try plan(source, RestoreID(Date()))
     let server = plan.databases.isEmpty ? nil : try await Server.connect(database!, configuration.waits)
     try await server?.lock(plan.databases.map(\.live))
     // The volume is locked also where only databases are restored: finishing an earlier restore may touch it.
@@ -140,7 +140,7 @@ extension Restore {
 
   // MARK: Plan
 
-  private func plan(_ source: Source, _ id: SetID) throws -> Plan {
+  private func plan(_ source: Source, _ id: RestoreID) throws -> Plan {
     let record = source.record
     let wantsFiles = source.only != .database
     let wantsDatabases = source.only != .files
@@ -180,7 +180,7 @@ extension Restore {
 
   /// A single database goes into POSTGRES_DB whatever it was called; several match by name.
   private func databaseTargets(
-    _ source: Source, _ id: SetID, _ problems: [Problem]
+    _ source: Source, _ id: RestoreID, _ problems: [Problem]
   ) -> ([Target], [Problem]) {
     var problems = problems
     let parts = source.record.databases

@@ -164,7 +164,7 @@ public struct Restore: Sendable {
 
   /// What will be restored over what.
   struct Plan: Sendable {
-    let id: SetID
+    let id: RestoreID
     let source: Source
     let files: FilesPart?
     /// Entries of the tree that are restored; empty means all.
@@ -175,7 +175,7 @@ public struct Restore: Sendable {
   struct Target: Sendable {
     let part: DatabasePart
     let live: String
-    let id: SetID
+    let id: RestoreID
 
     var staging: String { DatabaseName.staging(live, id) }
     var previous: String { DatabaseName.previous(live, id) }

@@ -5,7 +5,7 @@ struct Source: Sendable {
   /// `set 20261123T231000Z`, or the snapshots.
   let title: String
   /// As the command line names it.
-  let arguments: String
+  let named: Journal.Restored
   var record: Record
   /// `roles.sql`, or what an old-style dump of roles becomes.
   var roles = ""
@@ -64,14 +64,14 @@ extension Restore {
         FilesPart(snapshot: $0.id, directory: $0.paths?.first, paths: [], root: nil, evidence: nil)
       }
       return Source(
-        title: "set \(entry.id)", arguments: entry.id.text,
+        title: "set \(entry.id)", named: .set(entry.id),
         record: record(entry.id, entry.host, files: files, databases: databases), only: options.only)
     }
     // Both at once: each costs restic its key anew.
     async let roles = roles(of: entry, snapshot)
     let record = try await context.sets.record(of: entry.id, snapshot).located(at: entry)
     return Source(
-      title: "set \(entry.id)", arguments: entry.id.text, record: record, roles: try await roles, only: options.only)
+      title: "set \(entry.id)", named: .set(entry.id), record: record, roles: try await roles, only: options.only)
   }
 
   private func roles(of entry: Catalog.Entry, _ record: Snapshot) async throws -> String {
@@ -122,7 +122,7 @@ extension Restore {
       databases = [part(item.snapshot, name: configuration.database?.names.first ?? "", archive: DatabasePart.plainPath)]
     }
     var source = Source(
-      title: title, arguments: choice.arguments,
+      title: title, named: .snapshots(choice.arguments),
       record: record(SetID(newest), choice.items.first?.snapshot.hostname ?? "", files: files, databases: databases))
     source.isOldStyle = true
     source.isRestricted = PlainDump.isRestricted(beginning: beginning)

@@ -13,7 +13,7 @@ extension Restore {
     let root = staged == nil || !plan.paths.isEmpty || configuration.files?.owner != nil ? nil : plan.files?.root
     let commit = try await ready.commit.run(
       Journal(
-        id: plan.id, source: plan.source.arguments, rollbackOf: nil, phase: .ready,
+        id: plan.id, source: plan.source.named, rollbackOf: nil, phase: .ready,
         renames: plan.databases.flatMap { Self.renames(from: $0.staging, to: $0.live, keeping: $0.previous, live: ready.live) },
         paths: plan.paths, entries: try staged.map { try $0.entries(from: $0.work, paths: plan.paths) } ?? [], root: root,
         rootBefore: root == nil ? nil : try staged?.directory.status().attributes, safety: safety), staged,
@@ -133,7 +133,7 @@ extension Restore {
     try Failure.collect(.refused, problems)
   }
 
-  private func rollback(of previous: Commit.Kept, _ id: SetID, live: Set<String>, _ commit: Commit) throws -> Journal {
+  private func rollback(of previous: Commit.Kept, _ id: RestoreID, live: Set<String>, _ commit: Commit) throws -> Journal {
     let source = previous.files == nil ? nil : try commit.exchange(previous.id)
     return Journal(
       id: id, source: nil, rollbackOf: previous.id, phase: .ready,

@@ -1,7 +1,16 @@
 import FoundationEssentials
 
-/// The UTC second a set began, `20261123T231000Z`. Also names restores.
-package struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
+/// A set, by the UTC second it began: `20261123T231000Z`.
+package typealias SetID = SecondID<OfSet>
+
+/// A restore, rollback or drill, by the UTC second it began.
+package typealias RestoreID = SecondID<OfRestore>
+
+package enum OfSet {}
+package enum OfRestore {}
+
+/// A UTC second, `20261123T231000Z`, as the name of something that began then. One of another thing is another type.
+package struct SecondID<Thing>: Hashable, Comparable, Codable, Sendable, CustomStringConvertible {
   let text: String
   package var description: String { text }
 
@@ -18,13 +27,13 @@ package struct SetID: Hashable, Comparable, Codable, Sendable, CustomStringConve
     guard bytes.count == 16, digits else { return nil }
     self.text = text
     // The parser takes the 30th of February for a day in March.
-    guard let date, SetID(date).text == text else { return nil }
+    guard let date, Self(date).text == text else { return nil }
   }
 
   package init(from decoder: any Decoder) throws {
     let text = try decoder.singleValueContainer().decode(String.self)
-    guard let id = SetID(text) else {
-      throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "not a set id: \(text)"))
+    guard let id = Self(text) else {
+      throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "not an id: \(text)"))
     }
     self = id
   }
