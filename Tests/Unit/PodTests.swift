@@ -29,6 +29,17 @@ import Testing
     #expect(try Tree.entries(directory.path).isEmpty)
   }
 
+  /// As a kubelet mounts them: into a container, and for another pod, which a container sees where the node's own directories are mounted.
+  @Test func aPodIsKnownByWhatIsMountedIntoItsContainersAlone() {
+    let other =
+      "36 22 0:31 / /var/lib/kubelet/pods/730d9f4a-b193-42c7-9ede-55da4b446fc7/volumes/kubernetes.io~secret/token rw - tmpfs tmpfs rw\n"
+    let own = "4f1c5c0e-2a7b-4d52-9d3c-9f3f5d6b7a01"
+    #expect(Pod.id(mounts: other) == nil)
+    for file in ["etc-hosts /etc/hosts", "containers/backup/1a2b3c4d /dev/termination-log"] {
+      #expect(Pod.id(mounts: other + "41 22 8:1 /var/lib/kubelet/pods/\(own)/\(file) rw - ext4 /dev/sda1 rw\n") == own)
+    }
+  }
+
   @Test func aCommandLineIsReadAndOneThatIsGoneIsNot() {
     #expect(Run.commandLine(getpid())?.first?.isEmpty == false)
     #expect(Run.commandLine(1 << 22) == nil)

@@ -20,8 +20,11 @@ enum Pod {
   /// From where the kubelet mounts what it writes for each pod: nothing else in a container tells a pod from others of its name.
   static let own: String? = getpid() == 1 ? (try? MountInfo.read()).flatMap(id) : nil
 
+  /// By the files that it mounts into every container. What else it mounts, in other pods too, is seen where the node's own directories are.
   static func id(mounts: String) -> String? {
-    mounts.firstMatch(of: /\/pods\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\//).map { String($0.1) }
+    mounts.firstMatch(
+      of: #/\/pods\/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\/[^ ]* (?:\/etc\/hosts|\/dev\/termination-log)\s/#
+    ).map { String($0.1) }
   }
 
   /// Kubernetes keeps 4096 bytes.
