@@ -28,7 +28,7 @@ extension Backup {
           let rehearsal = try rehearsal(of: part, ready, staging)
           defer { rehearsal.scratch.remove() }
           guard let outcome = try await rehearsal.run() else { continue }
-          rehearsed.refused = outcome.refused
+          rehearsed.refused = outcome.refused + outcome.differing
           tell(outcome, part.name)
         }
         parts.databases[index].part.rehearsed = rehearsed

@@ -15,6 +15,8 @@ struct Rehearsal: Sendable {
   struct Outcome: Sendable {
     /// An object and PostgreSQL's words, each.
     var refused: [String] = []
+    /// What nobody refuses, and is not as it was saved.
+    var differing: [String] = []
     /// What is bound to the database's own name, and proves nothing elsewhere.
     var bound: [String] = []
     /// What a restore does without.
@@ -66,7 +68,8 @@ struct Rehearsal: Sendable {
     if try await areBound(placed) {
       outcome.bound = placed.map(\.text)
     } else {
-      outcome.refused = placed.isEmpty ? try await differences(outcome) : placed.map(\.text)
+      outcome.refused = placed.map(\.text)
+      if placed.isEmpty { outcome.differing = try await differences(outcome) }
     }
     let prepared = try await staging.prepare()
     outcome.leftOut += prepared.leftOut

@@ -11,7 +11,7 @@ extension Restore {
         var ready = ready
         _ = try await rehearse(&ready)
         let staged = try await telling(ready.catalog) { try await stage(ready, safety: nil) }
-        try decide(staged, ready)
+        try decide(staged.differences, ready)
         return staged
       }
     } catch {

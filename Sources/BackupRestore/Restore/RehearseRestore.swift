@@ -1,10 +1,10 @@
 /// The first step: what PostgreSQL would refuse is known before the load, which may take hours.
 extension Restore {
   /// - Returns: what a restore does without, in words.
-  /// - Throws: `Failure` 22 with PostgreSQL's words, unless the operator accepts that it is left out.
+  /// - Throws: `Failure` 22 with PostgreSQL's words, 21 with what differs though nobody refuses it, unless the operator accepts it.
   func rehearse(_ ready: inout Ready) async throws -> [String] {
     guard let server = ready.server else { return [] }
-    var (problems, leftOut): ([Problem], [String]) = ([], [])
+    var (problems, differences, leftOut): ([Problem], [Difference], [String]) = ([], [], [])
     for target in ready.plan.databases where !target.part.isPlain {
       if let name = target.part.properties?.tablespace, try await !self.server(server, hasTablespace: name) {
         leftOut.append(
@@ -20,9 +20,12 @@ extension Restore {
       problems += (outcome.refused + outcome.bound).map {
         Problem("database \(printable(target.live)): \($0)", hint: refusedHint(server))
       }
+      differences += outcome.differing.map { Difference(part: .database(target.live), text: $0) }
     }
     for left in leftOut { log.warning("left out \(left)") }
     if !options.acceptDifferences { try Failure.collect(.refused, problems) }
+    // What is accepted is told with what the load itself finds.
+    if !options.acceptDifferences { try decide(differences, ready) }
     for problem in problems { log.warning("PostgreSQL will refuse \(problem.fact)") }
     return leftOut
   }

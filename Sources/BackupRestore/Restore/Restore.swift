@@ -107,7 +107,7 @@ public struct Restore: Sendable {
     return try await cleaningUp(ready) {
       let staged = try await telling(ready.catalog) { try await stage(ready, safety: safety) }
       do {
-        try decide(staged, ready)
+        try decide(staged.differences, ready)
         // Only now: while the replacement was being built nothing live was touched, and it might have failed.
         try await ready.quiesce?.pause()
         let (commit, isTidy) = try await commit(ready, opening: staged.opening, safety: safety)

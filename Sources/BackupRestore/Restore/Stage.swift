@@ -73,7 +73,7 @@ extension Restore {
     }
     staged.leftOut = ready.leftOut + staged.leftOut
     guard let files = ready.plan.files, options.inPlace else { return staged }
-    try decide(staged, ready)
+    try decide(staged.differences, ready)
     return try await overwrite(files, ready, staged, safety: safety)
   }
 
@@ -110,8 +110,7 @@ extension Restore {
   }
 
   /// A difference ends the restore with the things named; the operator may accept it.
-  func decide(_ staged: Staged, _ ready: Ready) throws {
-    let differences = staged.differences
+  func decide(_ differences: [Difference], _ ready: Ready) throws {
     if differences.isEmpty { return }
     if options.acceptDifferences {
       for difference in differences { log.warning("accepted: \(difference)") }
