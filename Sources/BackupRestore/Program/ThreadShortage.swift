@@ -19,7 +19,8 @@ enum ThreadShortage {
     if !begins({ _ in ThreadShortage.look() }) { end() }
     let heart = DispatchSource.makeTimerSource(queue: .global())
     heart.schedule(deadline: .now(), repeating: .seconds(5))
-    heart.setEventHandler { beats.add(1, ordering: .relaxed) }
+    // Where readers of children run: a thread of the global queue may still be there when those have none (measured).
+    heart.setEventHandler { blockingQueue().async { beats.add(1, ordering: .relaxed) } }
     heart.resume()
     return heart
   }
