@@ -2,7 +2,7 @@ import Glibc
 import SystemPackage
 
 extension Repository {
-  /// The same repository, whose restic cannot read this pod's secrets while it saves the application's files.
+  /// The same repository, whose restic cannot read what is hidden while it saves the application's files.
   ///
   /// restic reads by path. An application that exchanges a directory for a link at the right moment leads it out of `directory`, to
   /// /proc/self/environ for one, and finds the repository's password among its own files after the next restore. The kernel's Landlock
