@@ -5,9 +5,9 @@ import BackupRestore
 struct BackupCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "backup", abstract: "Saves the application's files and databases as a set.", discussion: Program.help,
-    version: Program.version)
+    version: Toolkit.version)
 
-  static func main() async { await main(Program.arguments) }
+  static func main() async { await main(Toolkit.arguments) }
 
   @Flag(help: "Show what would be saved and forgotten; change nothing.")
   var dryRun = false
@@ -29,11 +29,10 @@ struct BackupCommand: AsyncParsableCommand {
   }
 
   func run() async throws {
-    await Program.run(reporting: dryRun || accept != nil ? nil : .backup) { [self] context in
-      if initialise { try await Initialise(context).runBeforeBackup() }
-      let backup = Backup(context)
-      if let accept { return try await backup.accept(accept) }
-      return try await backup.run(dryRun: dryRun, checking: check)
+    await Program.run(reporting: dryRun || accept != nil ? nil : .backup) { [self] invocation in
+      if initialise { try await Initialise(invocation).runBeforeBackup() }
+      if let accept { return try await Accept(invocation, accept).run() }
+      return try await Backup(invocation, dryRun: dryRun, checking: check).run()
     }
   }
 }

@@ -7,9 +7,9 @@ struct Init: AsyncParsableCommand {
     commandName: "init", abstract: "Creates the backup repositories that are missing.",
     discussion:
       "Safe to run again: what is there is left as it is, and a wrong password is never answered with a new repository.\n\n"
-      + Program.help, version: Program.version)
+      + Program.help, version: Toolkit.version)
 
-  static func main() async { await main(Program.arguments) }
+  static func main() async { await main(Toolkit.arguments) }
 
   @Flag(help: "Move every repository from RESTIC_PASSWORD to RESTIC_NEW_PASSWORD; safe to run again after a crash.")
   var rotatePassword = false
@@ -22,9 +22,9 @@ struct Init: AsyncParsableCommand {
   }
 
   func run() async throws {
-    if wait { return await Waiting.run() }
-    await Program.run { [self] context in
-      rotatePassword ? try await RotatePassword(context).run() : try await Initialise(context).run()
+    if wait { return await IdlePod.run() }
+    await Program.run { [self] invocation in
+      rotatePassword ? try await RotatePassword(invocation).run() : try await Initialise(invocation).run()
     }
   }
 }

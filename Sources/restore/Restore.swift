@@ -10,9 +10,9 @@ struct RestoreCommand: AsyncParsableCommand {
     discussion:
       "Alone it restores the newest set, files and databases, and refuses when that set is doubted: then name one. What was live is kept.\n\n"
       + Program.help,
-    version: Program.version)
+    version: Toolkit.version)
 
-  static func main() async { await main(Program.arguments) }
+  static func main() async { await main(Toolkit.arguments) }
 
   @Argument(
     help: ArgumentHelp(
@@ -94,24 +94,22 @@ struct RestoreCommand: AsyncParsableCommand {
   private var time: Date? { at.flatMap { try? Date($0, strategy: .iso8601) } }
 
   func run() async throws {
-    await Program.run(reporting: drill && !dryRun ? .drill : nil) { [self] context in
-      let context = fromCopy ? try context.second() : context
-      if resumeApplication { return try await Restore(context).resumeApplication() }
-      if list { return try await Restore(context).list() }
-      if status { return try await Restore(context).status() }
-      if rollback { return try await Restore(context).rollback(names.first) }
-      if discardPrevious { return try await Restore(context).discardPrevious(names.first) }
+    await Program.run(reporting: drill && !dryRun ? .drill : nil) { [self] invocation in
+      let invocation = fromCopy ? try invocation.second() : invocation
+      if resumeApplication { return try await ResumeApplication(invocation).run() }
+      if list { return try await Listing(invocation).run() }
+      if status { return try await StatusReport(invocation).run() }
+      if rollback { return try await Rollback(invocation, names.first).run() }
+      if discardPrevious { return try await Discard(invocation, names.first).run() }
+      let selection = Selection(names: names, at: time, only: only)
+      if drill { return try await Drill(invocation, selection, dryRun: dryRun, asSuperuser: asSuperuser).run() }
       var options = Restore.Options()
-      options.names = names
-      options.at = time
-      options.only = only
       options.dryRun = dryRun
       options.inPlace = inPlace
       options.acceptDifferences = acceptDifferences
       options.dropSlots = dropSlots
       options.asSuperuser = asSuperuser
-      options.drill = drill
-      return try await Restore(context, options).run()
+      return try await Restore(invocation, selection, options).run()
     }
   }
 }

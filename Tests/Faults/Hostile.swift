@@ -97,7 +97,7 @@ import Testing
     #expect(FileManager.default.fileExists(atPath: library))
     for program in ["init", "backup", "restore"] {
       let version = try await site.run(program, ["--version"], with: ["LD_PRELOAD": library])
-      #expect(version.code == 0 && version.output == Program.version + "\n", "\(version)")
+      #expect(version.code == 0 && version.output == Toolkit.version + "\n", "\(version)")
     }
   }
 }

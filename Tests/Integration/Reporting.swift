@@ -154,7 +154,7 @@ import Testing
     _ = try await Shell.run("promtool", ["check", "rules", rules + "/alerts.yaml"])
     _ = try await Shell.run("promtool", ["test", "rules", rules + "/alerts_test.yaml"], directory: rules)
     // Every metric that a rule names is one that is pushed.
-    let pushed = Metrics.text(RunNumbers.whole, .done, ended: Date(), seconds: 1)
+    let pushed = Metrics.text(RunMetrics.whole, .done, ended: Date(), seconds: 1)
     let text = try String(contentsOfFile: rules + "/alerts.yaml", encoding: .utf8)
     let named = Set(text.split { !($0.isLetter || $0.isNumber || $0 == "_") }.filter { $0.hasPrefix("backup_restore_") })
     for name in named { #expect(pushed.contains("\n\(name) "), "\(name)") }
@@ -176,8 +176,8 @@ import Testing
   }
 }
 
-extension RunNumbers {
-  static let whole = RunNumbers(
+extension RunMetrics {
+  static let whole = RunMetrics(
     saved: Date(), size: 1, added: 1, rows: 1, files: 1, sets: 1, oldest: Date(), lastDrill: Date(), retentionHeld: false,
     copyFailed: false, checkFailed: false, down: 1)
 }

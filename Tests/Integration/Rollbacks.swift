@@ -106,7 +106,7 @@ import Testing
     try await Restores.change(site, to: "live")
     // The state that kill -9 leaves right after the databases were renamed: staged files, a ready journal, new names.
     let id = RestoreID(Date())
-    let exchange = try Commit(directory: Directory(.init(site.files)), server: nil).makeExchange(id)
+    let exchange = try Swap(directory: Directory(.init(site.files)), server: nil).makeExchange(id)
     try exchange.work.make(Exchange.treeName)
     try await Shell.script("echo saved > a", in: exchange.tree.string)
     let staging = DatabaseName.staging(site.database, id)
@@ -122,7 +122,7 @@ import Testing
       oids[name] = try await site.cluster!.psql("postgres", oid).output.trimming("\n")
     }
     let system = try await site.cluster!.psql("postgres", "SELECT system_identifier FROM pg_control_system()").output
-    let journal = Journal(
+    let journal = SwapJournal(
       id: id, source: nil, rollbackOf: nil, phase: .ready, renames: renames, paths: ["a"],
       entries: try exchange.entries(from: exchange.work, paths: ["a"]), root: nil, rootBefore: nil,
       databases: Server.Identities(system: system.trimming("\n"), oids: oids))

@@ -197,7 +197,7 @@ import Testing
     let records = [snapshot("b", ["kind=set"]), snapshot("c", ["kind=set", "set=never"])]
     let catalog = Self.catalog([], marks: records, foreign: foreign)
     #expect(catalog.entries.isEmpty)
-    #expect(OldStyle([(.files, foreign)]).items.map(\.snapshot.id) == ["x", "y", "z"])
+    #expect(LegacySnapshots([(.files, foreign)]).items.map(\.snapshot.id) == ["x", "y", "z"])
   }
 
   @Test func theNewestDrillIsKnown() throws {

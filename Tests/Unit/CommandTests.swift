@@ -50,12 +50,12 @@ import Testing
 
   @Test func filesAreSavedRelativeAndWithoutTheToolkitsOwn() throws {
     let excludes = ["--exclude", "/srv/app/.backup-restore", "--exclude", "/srv/app/lost+found"]
-    #expect(Backup.filesArguments(try #require(try configuration().files)) == excludes + ["--", "."])
+    #expect((try #require(try configuration().files)).backupArguments() == excludes + ["--", "."])
     let some = try #require(try configuration(["FILES_PATHS": "-n,data/x y"]).files)
-    #expect(Backup.filesArguments(some) == excludes + ["--", "-n", "data/x y"])
+    #expect(some.backupArguments() == excludes + ["--", "-n", "data/x y"])
     let odd = try #require(try configuration(["FILES_DIRECTORY": "/srv/[a]*"]).files)
     #expect(
-      Backup.filesArguments(odd)
+      odd.backupArguments()
         == ["--exclude", "/srv/\\[a\\]\\*/.backup-restore", "--exclude", "/srv/\\[a\\]\\*/lost+found", "--", "."])
   }
 
@@ -69,7 +69,7 @@ import Testing
 
   @Test func anEmptyDirectoryIsSavedByItsAbsolutePath() throws {
     let files = try #require(try configuration(["FILES_DIRECTORY": "/srv/x"]).files)
-    #expect(Backup.filesArguments(files, empty: true).suffix(2) == ["--", "/srv/x"])
+    #expect(files.backupArguments(empty: true).suffix(2) == ["--", "/srv/x"])
   }
 
   @Test(

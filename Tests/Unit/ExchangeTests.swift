@@ -15,7 +15,7 @@ import Testing
     "new%0Aname": "new", "bad%FF": "new", "bad%FE": "new", "cafe%CC%81": "new", "empty": "/",
   ]
 
-  func volume(_ exchanges: Bool, onDisk: Bool = false) throws -> (Volume, [Journal.Entry]) {
+  func volume(_ exchanges: Bool, onDisk: Bool = false) throws -> (Volume, [SwapJournal.Entry]) {
     let volume = try Volume(
       Self.old.merging(["lost%2Bfound/kept": "kept"]) { $1 }, staged: Self.new, exchanges: exchanges, onDisk: onDisk)
     return (volume, try volume.exchange.entries(from: volume.exchange.work, paths: []))
@@ -148,7 +148,7 @@ import Testing
     let entries = try volume.exchange.entries(from: volume.exchange.work, paths: [])
     let directory = try Temporary()
     try JournalTests.journal(entries: entries).write(in: Directory(directory.path))
-    let path = directory.path.appending(Journal.name)
+    let path = directory.path.appending(SwapJournal.name)
     let text = try FileDescriptor.open(path, .readOnly).closeAfterReading()
     #expect(text.contains("\"inode\" : \(try volume.directory.appending("a").status().inode)"))
     #expect(!text.contains("device"))

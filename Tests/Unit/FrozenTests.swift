@@ -24,15 +24,15 @@ import Testing
   @Test(
     arguments: [
       ("restore", .done, 2, 3), ("rollback", .done, 2, 3), ("replacing", .replacing, 0, 0),
-    ] as [(String, Journal.Phase, Int, Int)])
-  func theJournalOfA(_ name: String, _ phase: Journal.Phase, renames: Int, entries: Int) throws {
+    ] as [(String, SwapJournal.Phase, Int, Int)])
+  func theJournalOfA(_ name: String, _ phase: SwapJournal.Phase, renames: Int, entries: Int) throws {
     let document = try Self.bytes("journal-\(name).json")
     struct Named: Decodable { let id: RestoreID }
     let id = try JSONDecoder().decode(Named.self, from: Data(document)).id
     let directory = try Temporary()
     let work = try Directory(directory.path)
-    try work.write(document, to: Journal.name)
-    let journal = try #require(try Journal.read(in: work, of: id))
+    try work.write(document, to: SwapJournal.name)
+    let journal = try #require(try SwapJournal.read(in: work, of: id))
     #expect(journal.phase == phase && journal.renames.count == renames && journal.entries.count == entries)
     #expect((journal.rollbackOf != nil) == (name == "rollback") && (journal.safety != nil) == (name == "replacing"))
     let other = try Temporary()
@@ -42,10 +42,10 @@ import Testing
 
   @Test(arguments: ["restore", "in-place"]) func theCommentOfAKeptDatabase(_ name: String) throws {
     let comment = try Self.text("comment-\(name).txt")
-    let mark = try #require(KeptMark(comment: comment))
+    let mark = try #require(RestoreMarker(comment: comment))
     #expect(
       mark.databases == ["frozen"] && (mark.files != nil) == (name == "restore") && (mark.safety != nil) == (name == "in-place"))
-    #expect(KeptMark.removed(from: comment) == "of the first format")
+    #expect(RestoreMarker.removed(from: comment) == "of the first format")
     #expect(mark.added(to: "of the first format") == comment)
   }
 
@@ -55,7 +55,7 @@ import Testing
     #expect(DatabaseName.staging("frozen", id) == "frozen.staging.20261126T215506Z")
     #expect(DatabaseName.previous("frozen", id) == "frozen.previous.20261126T215506Z")
     #expect(DatabaseName.previous(long, id) == "namenamenamenamenamenamename~9a284b66.previous.20261126T215506Z")
-    #expect(Restore.drillMark == "made by a drill of backup-restore" && Loader.mark == "made by a restore of backup-restore")
-    #expect(Tree.workDirectory == ".backup-restore" && Journal.name.string == "journal.json")
+    #expect(DrillRoles.mark == "made by a drill of backup-restore" && Loader.mark == "made by a restore of backup-restore")
+    #expect(Tree.workDirectory == ".backup-restore" && SwapJournal.name.string == "journal.json")
   }
 }

@@ -4,8 +4,9 @@ import Testing
 /// The core's folders stand one on the other: each uses types of those before it and of itself, never of those behind it.
 @Suite struct LayersTests {
   static let order = [
-    "Report", "Command", "Files", "Configuration", "Restic", "Sets", "Postgres", "Kubernetes", "Commit", "Program", "Backup",
-    "Restore",
+    "Report", "Command", "Files", "Configuration", "Restic", "Sets", "Postgres", "Kubernetes", "Swap", "Session", "Legacy",
+    "Init",
+    "Backup", "Restore", "Drill", "List", "Program",
   ]
 
   static let core = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Sources/BackupRestore")

@@ -6,9 +6,9 @@ import Testing
 @Suite struct ListingTests {
   typealias Day = CatalogTests.Day
 
-  static func lines(_ catalog: Catalog, _ old: OldStyle = OldStyle()) throws -> [String] {
+  static func lines(_ catalog: Catalog, _ old: LegacySnapshots = LegacySnapshots()) throws -> [String] {
     let now = try #require(SetID.day(3).date)
-    return Restore.listing(catalog, old, host: "app", now: now).split(separator: "\n").map(String.init)
+    return Listing.table(catalog, old, host: "app", now: now).split(separator: "\n").map(String.init)
   }
 
   @Test func whereThereIsNothingTheListSaysWhatToDo() throws {
@@ -22,7 +22,7 @@ import Testing
     ]
     let marks = [snapshot("m", ["kind=drill", "set=\(SetID.day(1))"], time: "2026-01-02T08:00:00Z")]
     let lines = try Self.lines(
-      CatalogTests.catalog(days, marks: marks), OldStyle([(.files, [snapshot("0123456789", host: "old", [])])]))
+      CatalogTests.catalog(days, marks: marks), LegacySnapshots([(.files, [snapshot("0123456789", host: "old", [])])]))
     #expect(lines.count == 7)
     #expect(lines[0].hasPrefix("SET "))
     #expect(lines[1].hasPrefix("20260101T230000Z  2 d 0 h  0 B   files, 1 database  42       3       1,234,567  2026-01-02"))
@@ -40,8 +40,8 @@ import Testing
   }
 
   @Test func aKeptStateIsListedWithTheWayBack() {
-    let kept = [Commit.Kept(id: .day(1), databases: [.init(from: "app.previous", to: "app")], files: JournalTests.journal())]
-    let text = Restore.keptText(kept)
+    let kept = [PreviousState(id: .day(1), databases: [.init(from: "app.previous", to: "app")], files: JournalTests.journal())]
+    let text = PreviousState.table(of: kept)
     #expect(text.contains("20260101T230000Z  database app (app.previous), files"))
     #expect(text.contains("restore --rollback 20260101T230000Z"))
     #expect(text.contains("restore --discard-previous 20260101T230000Z"))

@@ -134,13 +134,13 @@ import Testing
     let whole = JournalTests.journal(entries: [.init(path: "a%20b", staged: nil, live: nil)])
     let work = try Directory(directory.path)
     try whole.write(in: work)
-    let path = directory.path.appending(Journal.name)
+    let path = directory.path.appending(SwapJournal.name)
     let text = String(decoding: try Data(contentsOf: URL(filePath: path.string)), as: UTF8.self)
     let broken = Self.mutations(of: text, count: 600) + Self.truncations(of: text).filter { $0.count % 7 == 0 }
     for bytes in broken {
       try Data(bytes).write(to: URL(filePath: path.string))
       do {
-        let journal = try #require(try Journal.read(in: work, of: .day(2)))
+        let journal = try #require(try SwapJournal.read(in: work, of: .day(2)))
         #expect(journal.phase == .ready)
       } catch { #expect((error as? Failure)?.status == .refused) }
       #expect(try FileStatus.existing(path)?.size == bytes.count)

@@ -41,12 +41,12 @@ import Testing
     let volume = try Volume(["a": "old"], staged: ["a": "new"])
     try JournalTests.journal().write(in: volume.exchange.work)
     let work = volume.directory.appending(Tree.workDirectory)
-    let place = [work, volume.exchange.work.path, volume.exchange.work.path.appending(Journal.name)][step]
+    let place = [work, volume.exchange.work.path, volume.exchange.work.path.appending(SwapJournal.name)][step]
     let elsewhere = try Temporary()
     let real = elsewhere.path.appending("real")
     #expect(rename(place.string, real.string) == 0)
     try planted.put(at: place, real: real, file: step == 2)
-    let commit = Commit(directory: volume.exchange.directory, server: nil)
+    let commit = Swap(directory: volume.exchange.directory, server: nil)
     for (what, body) in [
       ("kept", { _ = try await commit.kept() }), ("unfinished", { _ = try commit.unfinished() }),
       ("finish", { try await commit.finishInterrupted(undoing: true) }),
@@ -67,7 +67,7 @@ import Testing
     let work = volume.directory.appending(Tree.workDirectory)
     #expect(rename(work.string, volume.directory.appending("aside").string) == 0)
     #expect(symlink("aside", work.string) == 0)
-    let failure = await foreign { _ = try Commit(directory: volume.exchange.directory, server: nil).unfinished() }
+    let failure = await foreign { _ = try Swap(directory: volume.exchange.directory, server: nil).unfinished() }
     #expect(failure?.problems.first?.hint.contains("mv -T \(volume.directory)/aside \(work)") == true, "\(failure!)")
   }
 
@@ -78,7 +78,7 @@ import Testing
     journal.phase = .ready
     try journal.write(in: volume.exchange.work)
     #expect(symlink("/", volume.directory.appending(Tree.workDirectory).appending(RestoreID.day(1).text).string) == 0)
-    let commit = Commit(directory: volume.exchange.directory, server: nil)
+    let commit = Swap(directory: volume.exchange.directory, server: nil)
     #expect(await foreign { try await commit.finishInterrupted(undoing: false) }?.cause == .foreign)
     #expect(try volume.live() == ["a": "new"])
   }
@@ -96,7 +96,7 @@ import Testing
     ]
     for journal in journals {
       try journal.write(in: work)
-      let failure = failure { _ = try Journal.read(in: work, of: .day(2)) }
+      let failure = failure { _ = try SwapJournal.read(in: work, of: .day(2)) }
       #expect(failure?.status == .refused && failure?.cause == .foreign, "\(path)")
       #expect(failure?.problems.first?.hint.contains("\(work.path) away") == true)
     }
@@ -106,7 +106,7 @@ import Testing
   func anEncodedPathThatLeadsElsewhereIsRefused(path: String) throws {
     let volume = try Volume([:], staged: [:])
     try JournalTests.journal(entries: [.init(path: path, staged: nil, live: nil)]).write(in: volume.exchange.work)
-    #expect(failure { _ = try Journal.read(in: volume.exchange.work, of: .day(2)) }?.cause == .foreign)
+    #expect(failure { _ = try SwapJournal.read(in: volume.exchange.work, of: .day(2)) }?.cause == .foreign)
   }
 
   @Test(arguments: ["a", "a/b", "...", "..a", "a/lost+found", " ", "-", "\n", "é"]) func anyOtherIsOne(path: String) {
@@ -116,15 +116,15 @@ import Testing
   @Test func aJournalOfAnotherRestoreIsRefused() throws {
     let volume = try Volume([:], staged: [:])
     try JournalTests.journal().write(in: volume.exchange.work)
-    let failure = failure { _ = try Journal.read(in: volume.exchange.work, of: .day(3)) }
+    let failure = failure { _ = try SwapJournal.read(in: volume.exchange.work, of: .day(3)) }
     #expect(failure?.cause == .foreign && failure?.problems.first?.fact.contains("the id \(RestoreID.day(2))") == true)
   }
 
   @Test func aJournalOverItsSizeIsNotRead() throws {
     let volume = try Volume([:], staged: [:])
     try JournalTests.journal().write(in: volume.exchange.work)
-    #expect(truncate(volume.exchange.work.path.appending(Journal.name).string, Journal.largest + 1) == 0)
-    let failure = failure { _ = try Journal.read(in: volume.exchange.work, of: .day(2)) }
-    #expect(failure?.cause == .foreign && failure?.problems.first?.fact.contains("over \(Journal.largest)") == true)
+    #expect(truncate(volume.exchange.work.path.appending(SwapJournal.name).string, SwapJournal.largest + 1) == 0)
+    let failure = failure { _ = try SwapJournal.read(in: volume.exchange.work, of: .day(2)) }
+    #expect(failure?.cause == .foreign && failure?.problems.first?.fact.contains("over \(SwapJournal.largest)") == true)
   }
 }

@@ -40,7 +40,7 @@ import Testing
   func theEventIsBelowThePath(url: String, start: String) { #expect(Reporter.url(Secret(url), "start") == start) }
 
   @Test func aRunIsWrittenByTheConventionsOfPrometheus() {
-    var numbers = RunNumbers()
+    var numbers = RunMetrics()
     numbers.saved = Date(timeIntervalSince1970: 1_700_000_000.9)
     numbers.rows = 5000
     numbers.copyFailed = true
@@ -59,7 +59,7 @@ import Testing
   }
 
   @Test func aRunThatFailedErasesNoSuccess() {
-    let text = Metrics.text(RunNumbers(), .sourceFailed, ended: Date(), seconds: 1)
+    let text = Metrics.text(RunMetrics(), .sourceFailed, ended: Date(), seconds: 1)
     #expect(text.split(separator: "\n").count { !$0.hasPrefix("#") } == 3)
     #expect(!text.contains("last_success") && text.contains("backup_restore_exit_code 20.0"))
   }
@@ -73,8 +73,8 @@ import Testing
 
   @Test func everyPartIsReadWithinTheDays() {
     let days = (0..<28).map { Date(timeIntervalSince1970: 1_700_000_000 + 86400 * Double($0)) }
-    #expect(Set(days.map { Backup.part(of: 28, on: $0) }) == Set(1...28))
-    #expect(Set(days.map { Backup.part(of: 1, on: $0) }) == [1])
+    #expect(Set(days.map { CheckRepositories.part(of: 28, on: $0) }) == Set(1...28))
+    #expect(Set(days.map { CheckRepositories.part(of: 1, on: $0) }) == [1])
   }
 
   static let pack = String(repeating: "0123456789abcdef", count: 4)

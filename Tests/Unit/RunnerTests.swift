@@ -13,7 +13,7 @@ import Testing
   @discardableResult
   func run(
     _ script: String, input: Input = .none, output: Output = .document(limit: 1 << 20), deadline: Duration? = nil,
-    watch: Watch? = nil, errors: @escaping @Sendable (String) -> Void = { _ in }
+    watch: StallDetector? = nil, errors: @escaping @Sendable (String) -> Void = { _ in }
   ) async throws -> Outcome {
     try await Runner.run(
       Self.shell(script), input: input, output: output, deadline: deadline, watch: watch, errors: errors)
@@ -113,11 +113,11 @@ import Testing
   }
 
   @Test func aChildThatStandsStillIsTerminatedAndOneThatMovesIsNot() async throws {
-    let still = try await run("exec sleep 600", watch: Watch(limit: .milliseconds(300), patience: .seconds(60)))
+    let still = try await run("exec sleep 600", watch: StallDetector(limit: .milliseconds(300), patience: .seconds(60)))
     #expect(still.ending == .signalled(SIGTERM))
     #expect(still.stopped == .stalled)
     // As long as it may stand still in all, and never a tenth of it at once.
-    let watch = Watch(limit: .seconds(10), patience: .seconds(600))
+    let watch = StallDetector(limit: .seconds(10), patience: .seconds(600))
     let moving = try await run(
       "for i in 1 2 3 4 5 6 7 8 9 10 11; do echo $i; sleep 1; done", output: .lines { _ in watch.touch() }, watch: watch)
     #expect(moving.ending == .exited(0))
@@ -200,7 +200,7 @@ import Testing
 
   /// A lock may be waited for longer than a transfer may stand still: each attempt begins anew.
   @Test func whatOneChildStoodStillIsNotTheNextOnes() async throws {
-    let watch = Watch(limit: .seconds(1), patience: .seconds(60))
+    let watch = StallDetector(limit: .seconds(1), patience: .seconds(60))
     while watch.verdict == nil { try await Task.sleep(for: .milliseconds(20)) }
     #expect(watch.verdict == .stalled)
     watch.begin()

@@ -78,7 +78,7 @@ import Testing
     for named in [links[0] + "/data", links[1], links[1] + "/"] {
       let files = try #require(try configuration(["FILES_DIRECTORY": named]).files)
       #expect(files.directory == real + "/data" && files.named == (named.hasSuffix("/") ? String(named.dropLast()) : named))
-      #expect(Backup.filesArguments(files).contains(real + "/data/lost+found"))
+      #expect(files.backupArguments().contains(real + "/data/lost+found"))
     }
     #expect(symlink("/", temporary.path.appending("root").string) == 0)
     let root = problems(["FILES_DIRECTORY": temporary.path.appending("root").string])

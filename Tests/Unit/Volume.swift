@@ -20,7 +20,7 @@ struct Volume {
 
   /// Made where it is not there.
   static func exchange(_ directory: FilePath, _ id: RestoreID, _ exchanges: Bool = true) throws -> Exchange {
-    var exchange = try Commit(directory: Directory(directory), server: nil).makeExchange(id)
+    var exchange = try Swap(directory: Directory(directory), server: nil).makeExchange(id)
     exchange.exchanges = exchanges
     return exchange
   }

@@ -2,8 +2,13 @@ import FoundationEssentials
 
 /// A set that cannot be restored is told the night it is made: its databases are restored without their rows, where anything that matters
 /// to that has changed. On any other night it costs nothing.
-extension Backup {
-  func rehearse(_ parts: inout Parts, _ ready: Ready) async throws {
+struct RehearseSet: Sendable {
+  let plan: BackupPlan
+  let session: Session
+
+  private var configuration: Configuration { session.configuration }
+
+  func run(_ parts: inout SavedParts) async throws {
     guard let settings = configuration.drill ?? configuration.database, !parts.databases.isEmpty else { return }
     for index in parts.databases.indices {
       let part = parts.databases[index].part
@@ -15,7 +20,7 @@ extension Backup {
         continue
       }
       do {
-        let server = configuration.drill == nil ? ready.server! : try await Server.connect(settings, configuration.waits)
+        guard let server = try await server(settings) else { continue }
         var rehearsed = plain
         let staging = try await staging(of: part, server)
         rehearsed.impossible = try await obstacle(staging, part)
@@ -25,9 +30,7 @@ extension Backup {
               "database \(printable(part.name)) is not rehearsed: \(why); whether it can be restored is known from drills alone")
           }
         } else {
-          let rehearsal = try rehearsal(of: part, ready, staging)
-          defer { rehearsal.scratch.remove() }
-          guard let outcome = try await rehearsal.run() else { continue }
+          guard let outcome = try await rehearsal(of: part, staging).run() else { continue }
           rehearsed.refused = outcome.refused + outcome.differing
           tell(outcome, part.name)
         }
@@ -39,8 +42,12 @@ extension Backup {
     }
   }
 
+  private func server(_ settings: DatabaseSettings) async throws -> Server? {
+    configuration.drill == nil ? session.server : try await Server.connect(settings, configuration.waits)
+  }
+
   /// Why there can be no scratch database, or none that is safe: a restore by a superuser is the operator's decision, and no night's.
-  private func obstacle(_ staging: Staging, _ part: DatabasePart) async throws -> String? {
+  private func obstacle(_ staging: StagingDatabase, _ part: DatabasePart) async throws -> String? {
     let (server, user) = (staging.server, staging.server.settings.user)
     if try await server.session.isTrue("SELECT pg_catalog.pg_is_in_recovery()") { return "the server is a standby" }
     let may = "SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user"
@@ -51,7 +58,7 @@ extension Backup {
     return "no role owns all that is in it, or may make it, and the database's own functions would run as \(user), a superuser"
   }
 
-  private func staging(of part: DatabasePart, _ server: Server) async throws -> Staging {
+  private func staging(of part: DatabasePart, _ server: Server) async throws -> StagingDatabase {
     // What a run that was killed left: with the lock of this database nobody else builds one.
     for name in try await server.databases() where DatabaseName.parse(name, live: part.name)?.isStaging == true {
       try await server.drop(name)
@@ -59,17 +66,16 @@ extension Backup {
     let present = Set(try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! })
     let missing = Set(part.roles.map(\.name)).subtracting(present)
     let properties = part.properties!
-    return Staging(
+    return StagingDatabase(
       server: server, name: DatabaseName.staging(part.name, RestoreID(Date())), live: part.name, properties: properties,
       owner: missing.contains(properties.owner) ? server.settings.user : properties.owner, missing: missing)
   }
 
-  private func rehearsal(of part: DatabasePart, _ ready: Ready, _ staging: Staging) throws -> Rehearsal {
+  private func rehearsal(of part: DatabasePart, _ staging: StagingDatabase) throws -> Rehearsal {
     Rehearsal(
-      staging: staging, part: part, repository: context.databases,
-      client: try ready.clients.restore(archive: part.pgDump ?? ready.clients.newestMajor, server: staging.server.major),
-      base: context.base,
-      scratch: try Scratch(context.base), asSuperuser: false)
+      staging: staging, part: part, repository: session.invocation.repositories.databases,
+      client: try plan.clients.restore(archive: part.pgDump ?? plan.clients.newestMajor, server: staging.server.major),
+      base: session.invocation.environment, scratch: try session.scratch(), asSuperuser: false)
   }
 
   private func tell(_ outcome: Rehearsal.Outcome, _ name: String) {

@@ -73,7 +73,7 @@ package enum Runner {
   ///   - errors: called with each line of standard error, as the child wrote it: what is shown of it goes through `Secret.mask`.
   /// - Throws: `CancellationError` after the child ended, when the task was cancelled; `Failure` when it cannot start.
   package static func run(
-    _ command: Command, input: Input = .none, output: Output, deadline: Duration? = nil, watch: Watch? = nil,
+    _ command: Command, input: Input = .none, output: Output, deadline: Duration? = nil, watch: StallDetector? = nil,
     errors: @escaping @Sendable (String) -> Void
   ) async throws -> Outcome {
     try Task.checkCancellation()

@@ -55,11 +55,14 @@ package struct Configuration: Sendable {
   }
 
   /// For what works on one volume alone.
-  func onMount() throws -> Configuration {
+  func onVolume() throws -> Configuration {
     var configuration = self
-    configuration.files = try files?.onMount()
+    configuration.files = try files?.onVolume()
     return configuration
   }
+
+  /// Before commands that are to be typed: for one of several volumes they need the same.
+  var typed: String { files?.mounted.map { "FILES_PATHS=\(Format.shell($0)) " } ?? "" }
 
   /// Whatever lies there is saved and replaced with the rest, and the application may put a link in its place.
   private static func refuseInside(_ directory: String, _ repositories: [RepositorySettings], _ environment: inout Environment) {

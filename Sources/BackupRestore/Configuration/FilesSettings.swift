@@ -45,7 +45,7 @@ struct FilesSettings: Sendable, Equatable {
 
   /// Where all of FILES_PATHS lie on one volume that is mounted below FILES_DIRECTORY: as if that were the directory, so that what is
   /// staged lies beside what it replaces.
-  func onMount() throws -> FilesSettings {
+  func onVolume() throws -> FilesSettings {
     guard !paths.isEmpty, let open = try? Directory(FilePath(directory)) else { return self }
     let mounts = try Mount.below(open, steps: paths)
     // The innermost first.
@@ -57,6 +57,11 @@ struct FilesSettings: Sendable, Equatable {
       return rest.removePrefix(FilePath(mount.path)) && !rest.isEmpty ? rest.string : nil
     }
     return settings
+  }
+
+  /// The directory, to be looked at; nil where it is not there.
+  func open() throws -> Directory? {
+    (try? FileStatus(directory))?.isDirectory == true ? try Directory(FilePath(directory)) : nil
   }
 
   private static func paths(_ environment: inout Environment) -> [String] {

@@ -95,7 +95,8 @@ struct ArchiveLoad: Sendable {
       let command = Command(restore.program, arguments + (archive.map { [$0] } ?? []), environment: restore.base)
       let errors = ClientErrors("pg_restore")
       let outcome = try await Runner.run(
-        command, input: input, output: .document(limit: 64 << 20), watch: Watch(limit: backends.limit, patience: backends.limit),
+        command, input: input, output: .document(limit: 64 << 20),
+        watch: StallDetector(limit: backends.limit, patience: backends.limit),
         errors: errors.take)
       if outcome.ending.succeeded { return String(decoding: outcome.document, as: UTF8.self) }
       throw Failure(

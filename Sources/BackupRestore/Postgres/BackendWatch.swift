@@ -9,7 +9,7 @@ final class BackendWatch: Sendable {
   }
 
   /// Touched at each sign of work.
-  let watch: Watch
+  let watch: StallDetector
   private let which: Which
   private let settings: DatabaseSettings
   private let waits: Waits
@@ -27,7 +27,7 @@ final class BackendWatch: Sendable {
   /// `limit`: without any sign of work.
   init(_ which: Which, _ settings: DatabaseSettings, _ waits: Waits, limit: Duration) {
     (self.which, self.settings, self.waits, self.limit) = (which, settings, waits, limit)
-    watch = Watch(limit: limit, patience: waits.connect)
+    watch = StallDetector(limit: limit, patience: waits.connect)
   }
 
   /// Looks until the task is cancelled. `size`: told how large the database is.
@@ -60,7 +60,7 @@ final class BackendWatch: Sendable {
   private func open() async throws -> (Connection, String) {
     let connection = try await Connection(settings, database: settings.maintenance, waits: waits, isWatched: false)
     // A superuser may see what Linux knows of a process; else one that only computes looks like one that is stopped.
-    let isSuperuser = try await connection.isTrue("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
+    let isSuperuser = try await connection.isSuperuser()
     return (connection, Self.query(which, version: connection.serverVersion, isSuperuser: isSuperuser))
   }
 

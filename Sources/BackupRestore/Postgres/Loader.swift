@@ -3,7 +3,7 @@
 /// CHECK constraints and generated columns run as whoever loads. `SET ROLE` alone is no wall: what they call sets the role back to the
 /// session's, a superuser (measured). This session's role has nothing but its membership.
 struct Loader: Sendable {
-  let staging: Staging
+  let staging: StagingDatabase
   let owner: DatabaseProperties.SoleOwner
   let settings: DatabaseSettings
 
@@ -11,7 +11,7 @@ struct Loader: Sendable {
   static let mark = "made by a restore of backup-restore"
 
   /// Whether one role owns all that a superuser would load, and may make it.
-  static func isPossible(_ staging: Staging, extensions: [String]) async throws -> Bool {
+  static func isPossible(_ staging: StagingDatabase, extensions: [String]) async throws -> Bool {
     let isAble = """
       SELECT NOT rolsuper AND NOT EXISTS (SELECT FROM unnest($2::text[]) n LEFT JOIN pg_catalog.pg_available_extensions a ON a.name = n
           LEFT JOIN pg_catalog.pg_available_extension_versions v ON v.name = a.name AND v.version = a.default_version
@@ -23,7 +23,7 @@ struct Loader: Sendable {
   }
 
   /// For a superuser. Nil where it is not possible.
-  static func make(_ staging: Staging, extensions: [String], waits: Waits) async throws -> Loader? {
+  static func make(_ staging: StagingDatabase, extensions: [String], waits: Waits) async throws -> Loader? {
     guard let owner = staging.properties.soleOwner, try await isPossible(staging, extensions: extensions) else { return nil }
     let password = (0..<4).map { _ in String(UInt64.random(in: 0 ... .max), radix: 36) }.joined()
     let loader = Loader(

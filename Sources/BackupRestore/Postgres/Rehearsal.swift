@@ -3,7 +3,7 @@ import SystemPackage
 /// A set's schema, roles and settings restored without its rows into a scratch database, as a restore would: what cannot be restored is
 /// told before it is needed, and before it takes hours.
 struct Rehearsal: Sendable {
-  let staging: Staging
+  let staging: StagingDatabase
   let part: DatabasePart
   let repository: Repository
   let client: (program: String, major: Int)

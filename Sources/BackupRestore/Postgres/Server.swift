@@ -52,6 +52,10 @@ struct Server: Sendable {
     Set(try await session.query("SELECT datname FROM pg_catalog.pg_database").map { $0[0]! })
   }
 
+  func hasTablespace(_ name: String) async throws -> Bool {
+    try await session.isTrue("SELECT EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname = $1)", [name])
+  }
+
   /// (name, comment) of every database.
   func comments() async throws -> [(name: String, comment: String?)] {
     try await session.query(
@@ -132,6 +136,12 @@ struct Server: Sendable {
           hint: "the databases are as they were; end the sessions that are in the way and run it again")
       }
     }
+  }
+}
+
+extension Connection {
+  func isSuperuser() async throws -> Bool {
+    try await isTrue("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
   }
 }
 

@@ -1,34 +1,9 @@
 import FoundationEssentials
 
-/// The numbers of a run that outlive it; nil: this run does not know.
-struct RunNumbers: Equatable, Sendable {
-  /// When an undoubted set was last saved.
-  var saved: Date?
-  /// Bytes read from the sources, and added to the repositories.
-  var size: Int?
-  var added: Int?
-  var rows: Int?
-  /// Files, directories and all other entries.
-  var files: Int?
-  /// Files that could not be read and are not in the set.
-  var unreadable: Int?
-  /// Sets of this host, after retention, and when the oldest of them was saved.
-  var sets: Int?
-  var oldest: Date?
-  var lastDrill: Date?
-  var retentionHeld: Bool?
-  var copyFailed: Bool?
-  var checkFailed: Bool?
-  /// Seconds for which the application was scaled down.
-  var down: Double?
-  /// This run saved nothing because one before it had: what that one told stays.
-  var isUntold = false
-}
-
 /// A run as Prometheus reads it, in the text format, named by its conventions: base units, times as seconds since 1970, from which a
 /// rule computes an age.
 enum Metrics {
-  static func text(_ numbers: RunNumbers, _ status: ExitStatus, ended: Date, seconds: Double) -> String {
+  static func text(_ numbers: RunMetrics, _ status: ExitStatus, ended: Date, seconds: Double) -> String {
     let flag = { (value: Bool?) in value.map { $0 ? 1.0 : 0.0 } }
     let count = { (value: Int?) in value.map(Double.init) }
     let time = { (value: Date?) in value.map { $0.timeIntervalSince1970.rounded(.down) } }

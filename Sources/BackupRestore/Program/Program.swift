@@ -6,24 +6,6 @@ import Synchronization
 
 /// What all three executables do around their steps: signals, configuration, errors, exit code.
 public enum Program {
-  /// Of this toolkit, as `--version` and every record say it.
-  public static let version = "0.1.0"
-
-  /// init, backup or restore.
-  static let name = commandLine.first?.split(separator: "/").last.map(String.init) ?? ""
-
-  /// What follows the program's name.
-  public static let arguments = Array(commandLine.dropFirst())
-
-  /// As the kernel has it. Swift 6.3 looks for it on the stack beside the environment and finds nothing where a preloaded library
-  /// has changed that (measured with libfaketime): a `restore --list` would be a `restore`.
-  private static let commandLine: [String] = {
-    guard let bytes = FileManager.default.contents(atPath: "/proc/self/cmdline"), !bytes.isEmpty else {
-      return CommandLine.arguments
-    }
-    return bytes.dropLast().split(separator: 0, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
-  }()
-
   /// What each `--help` ends with: the variables and the exit codes.
   public static let help = """
     CONFIGURATION (environment; each NAME also as NAME_FILE)
@@ -47,7 +29,7 @@ public enum Program {
   /// 139 (measured, once in about 25).
   public static func run(
     _ environment: [String: String] = ProcessInfo.processInfo.environment, reporting run: Reporter.Run? = nil,
-    _ body: @escaping @Sendable (Context) async throws -> ExitStatus
+    _ body: @escaping @Sendable (Invocation) async throws -> ExitStatus
   ) async -> Never {
     // Before the configuration, so that a wrong one is reported too. What is wrong with these variables is said there.
     var reported = Environment(environment)
@@ -63,8 +45,8 @@ public enum Program {
     let reporter = run.map { Reporter($0, settings, environment) }
     // Beside the run: a health check that does not answer holds up nothing.
     let starting = Task { await reporter?.started() }
-    let numbers = Locked(RunNumbers())
-    let running = Task { try await body(try await Context(environment, numbers)) }
+    let numbers = Locked(RunMetrics())
+    let running = Task { try await body(try await Invocation(environment, numbers)) }
     let received = Mutex<Int32>(0)
     let sources = onStop { number in
       received.withLock { $0 = number }

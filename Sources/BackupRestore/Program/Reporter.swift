@@ -26,7 +26,7 @@ public struct Reporter: Sendable {
   }
 
   /// - Parameter hurried: after SIGTERM, when Kubernetes has begun to count.
-  func ended(_ status: ExitStatus, _ numbers: RunNumbers, seconds: Double, said: String, hurried: Bool) async {
+  func ended(_ status: ExitStatus, _ numbers: RunMetrics, seconds: Double, said: String, hurried: Bool) async {
     if numbers.isUntold { return }
     async let pinged: Void = ping(status, said, hurried)
     if let gateway = settings.pushgateway {

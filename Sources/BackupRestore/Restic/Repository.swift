@@ -60,7 +60,7 @@ struct Repository: Sendable {
     tolerateUnreadable: Bool = false
   ) async throws -> Saved {
     let watch = watch()
-    let meter = Meter(part, watch: watch)
+    let meter = ProgressMeter(part, watch: watch)
     defer { meter.finish() }
     let summary = Mutex<ResticMessage?>(nil)
     let options = ["backup", "--host", settings.host] + tags.flatMap { ["--tag", $0] }
@@ -130,7 +130,7 @@ struct Repository: Sendable {
   static let retrying = " returned error, retrying after "
 
   /// For verbs that report progress.
-  func watch() -> Watch { Watch(limit: waits.stall, patience: waits.connect) }
+  func watch() -> StallDetector { StallDetector(limit: waits.stall, patience: waits.connect) }
 
   struct Saved: Sendable {
     let snapshot: String
@@ -147,9 +147,9 @@ struct Repository: Sendable {
   /// - Throws: `Failure` by restic's exit code where it is not in `accept`.
   func run(
     _ arguments: [String], directory: String? = nil, extra: [String: String] = [:], input: Input = .none,
-    output: Output, deadline: Duration? = nil, watch: Watch? = nil, accept: Set<Int32> = [0]
+    output: Output, deadline: Duration? = nil, watch: StallDetector? = nil, accept: Set<Int32> = [0]
   ) async throws -> Result {
-    let watch = watch ?? Watch(limit: nil, patience: waits.connect)
+    let watch = watch ?? StallDetector(limit: nil, patience: waits.connect)
     var (result, stopped) = try await attempt(
       command(arguments, directory: directory), extra, input, output, deadline, watch)
     if stopped == nil, result.ending == .exited(12), let next = settings.newPassword, !output.isDescriptor,
@@ -199,7 +199,7 @@ struct Repository: Sendable {
 
   private func attempt(
     _ command: Command, _ extra: [String: String], _ input: Input, _ output: Output, _ deadline: Duration?,
-    _ watch: Watch?, again: Bool = true
+    _ watch: StallDetector?, again: Bool = true
   ) async throws -> (Result, Outcome.Stop?) {
     var command = command
     command.environment.merge(extra) { $1 }

@@ -45,9 +45,9 @@ final class ResticErrors: Sendable {
   }
 
   private let state = Mutex(Heard())
-  private let watch: Watch?
+  private let watch: StallDetector?
 
-  init(watch: Watch? = nil) { self.watch = watch }
+  init(watch: StallDetector? = nil) { self.watch = watch }
 
   var all: Heard { state.withLock { $0 } }
 

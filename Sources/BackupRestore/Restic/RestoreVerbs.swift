@@ -4,7 +4,7 @@ import SystemPackage
 extension Repository {
   /// A file of a snapshot into a descriptor, which is closed. Who can tell how far it is touches `watch`: restic does not.
   func dump(
-    _ path: String, of snapshot: String, into descriptor: FileDescriptor, locked: Bool = true, watch: Watch? = nil
+    _ path: String, of snapshot: String, into descriptor: FileDescriptor, locked: Bool = true, watch: StallDetector? = nil
   ) async throws {
     // A descriptor can be written once, so restic itself waits for the lock.
     let retry = locked && readOnly == nil ? ["--retry-lock", "\(waits.lock.components.seconds)s"] : ["--no-lock"]
@@ -81,7 +81,7 @@ extension Repository {
     part: String
   ) async throws -> (refusals: Refusals, written: Int) {
     let watch = watch()
-    let meter = Meter(part, watch: watch)
+    let meter = ProgressMeter(part, watch: watch)
     defer { meter.finish() }
     let working = Self.working
     let arguments = Self.restoreArguments(snapshot, to: "\(working)/\(name.string)", include: include, without: kinds)

@@ -1,9 +1,11 @@
 /// What would keep the server from taking a restore.
 struct DatabasePreflight: Sendable {
   let server: Server
-  let plan: Restore.Plan
+  let plan: RestorePlan
+  /// Names of the databases on the server, as far as they would be replaced.
   let live: Set<String>
-  let options: Restore.Options
+  /// Whether roles that are missing are made.
+  let makesRoles: Bool
 
   private var session: Connection { server.session }
   private var user: String { server.settings.user }
@@ -30,7 +32,7 @@ struct DatabasePreflight: Sendable {
           hint: "set POSTGRES_HOST to the primary, or promote this one: SELECT pg_promote()")
       ]
     }
-    let superuser = try await Self.isSuperuser(session)
+    let superuser = try await session.isSuperuser()
     let creates = try await session.isTrue("SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user")
     if !superuser, !creates {
       problems.append(
@@ -40,65 +42,31 @@ struct DatabasePreflight: Sendable {
     problems += try await serverProblems()
     for target in plan.databases {
       problems += try await extensionProblems(target)
-      if live.contains(target.live) { problems += try await server.swapProblems(target.live, dropsSlots: options.dropSlots) }
+      if live.contains(target.live) { problems += try await server.swapProblems(target.live, dropsSlots: plan.dropsSlots) }
     }
     return problems
   }
 
-  static func isSuperuser(_ session: Connection) async throws -> Bool {
-    try await session.isTrue("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
-  }
-
   // MARK: Roles
-
-  private var uses: [RoleUse] {
-    var seen: Set<String> = []
-    return plan.databases.flatMap(\.part.roles).filter { seen.insert($0.name).inserted }
-  }
-
-  func missing() async throws -> [RoleUse] {
-    let present = Set(try await session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! })
-    return uses.filter { !present.contains($0.name) }
-  }
-
-  /// Owners that are missing and cannot be made: what they own goes to POSTGRES_USER.
-  func unmakeableOwners() async throws -> Set<String> {
-    let missing = try await missing().filter(\.owns)
-    if missing.isEmpty { return [] }
-    if try await rolesError() == nil { return [] }
-    let names = Set(missing.map(\.name))
-    log.warning(
-      "\(names.sorted().joined(separator: ", ")) is missing and \(user) may not create roles: what they own will belong to \(user)"
-    )
-    return names
-  }
-
-  /// What the server says to `roles.sql`: run for real, and undone. Nil: nothing.
-  private func rolesError() async throws -> String? {
-    do {
-      try await session.transaction(RoleScript.statements(plan.source.roles), undone: true)
-      return nil
-    } catch let error as DatabaseError { return error.message }
-  }
 
   private func roleProblems(_ superuser: Bool) async throws -> [Problem] {
     var problems: [Problem] = []
-    if plan.source.isOldStyle, let error = try await rolesError() {
+    let roles = SavedRoles(plan, server)
+    if plan.source.makesAllRoles, let error = try await roles.error() {
       problems.append(
         Problem(
           "the saved roles cannot be created: \(error)",
           hint: "create what is missing by hand, then name the snapshots without roles: restore DATABASE FILES"))
     }
-    let missing = try await missing()
-    // On a server of its own a drill makes them.
-    if options.drill, server.settings.prefix.isEmpty {
+    let missing = try await roles.missing()
+    if !makesRoles {
       return missing.filter(\.isNeeded).map {
         Problem(
           "role \($0.name), which the set names, is missing on the server, and a drill creates none",
           hint: "CREATE ROLE \(SQL.identifier($0.name)), run by a superuser")
       }
     }
-    if !missing.isEmpty, let error = try await rolesError() {
+    if !missing.isEmpty, let error = try await roles.error() {
       for role in missing where role.granted {
         problems.append(
           Problem(
@@ -112,7 +80,7 @@ struct DatabasePreflight: Sendable {
       """
       SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[]) AND NOT rolsuper
         AND NOT pg_catalog.pg_has_role(current_user, oid, 'MEMBER') ORDER BY 1
-      """, [SQL.array(uses.filter(\.owns).map(\.name))])
+      """, [SQL.array(roles.uses.filter(\.owns).map(\.name))])
     return problems
       + strangers.map { row in
         Problem(
@@ -132,7 +100,7 @@ struct DatabasePreflight: Sendable {
         AND current_setting('max_slot_wal_keep_size') = '-1' AND (database IS NULL OR NOT (database = ANY (SELECT unnest($1::text[]))) OR NOT $2::bool)
       """,
       [
-        SQL.array(plan.databases.map(\.live)), options.dropSlots ? "t" : "f",
+        SQL.array(plan.databases.map(\.live)), plan.dropsSlots ? "t" : "f",
       ])
     for slot in slots {
       problems.append(
@@ -152,7 +120,7 @@ struct DatabasePreflight: Sendable {
           hint: "mend archive_command, then run it again"))
     }
     if let free = server.settings.freeBytes {
-      let size = plan.databases.reduce(0) { $0 + ($1.part.properties?.size ?? $1.part.bytes) }
+      let size = plan.databaseBytes
       let limit = try await session.number("SELECT pg_catalog.pg_size_bytes(current_setting('max_wal_size'))")
       let need = size + min(size, limit)
       if need > free {
@@ -168,8 +136,8 @@ struct DatabasePreflight: Sendable {
   }
 
   /// Who may make it is asked by trying: managed servers allow more than the catalogs say.
-  private func extensionProblems(_ target: Restore.Target) async throws -> [Problem] {
-    if options.acceptDifferences { return [] }
+  private func extensionProblems(_ target: RestorePlan.Target) async throws -> [Problem] {
+    if plan.acceptsDifferences { return [] }
     let missing = try await session.query(
       "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT name FROM pg_catalog.pg_available_extensions) ORDER BY 1",
       [SQL.array(target.part.evidence?.extensions ?? [])])
@@ -179,8 +147,4 @@ struct DatabasePreflight: Sendable {
         hint: "install its package on the server, or do without what needs it: restore --accept-differences")
     }
   }
-}
-
-extension Clients {
-  var newestMajor: Int { directories.keys.max() ?? 0 }
 }

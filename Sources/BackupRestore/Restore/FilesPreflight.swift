@@ -3,15 +3,22 @@ import FoundationEssentials
 import Glibc
 import SystemPackage
 
-/// What would keep the volume from taking a restore.
-extension Restore {
+/// What would keep the volume from taking a restore. Changes nothing.
+struct FilesPreflight: Sendable {
+  let plan: RestorePlan
+  let files: FilesPart
+  let session: Session
+
+  private var repository: Repository { session.invocation.repositories.repository(plan.source.filesIn) }
+  private var directory: String { session.configuration.files?.directory ?? FilesSettings.standardDirectory }
+
   /// A path that the set lacks would restore nothing and call it verified.
-  func pathProblems(_ files: FilesPart, _ plan: Plan) async throws -> [Problem] {
+  func pathProblems() async throws -> [Problem] {
     if plan.paths.isEmpty { return [] }
     let missing = Locked(Set(plan.paths.map { "/" + $0 }))
     let top = Locked(Set<String>())
     if files.evidence?.entries != 0 {
-      try await context.repository(plan.source.filesIn).list(files.snapshot) { node in
+      try await repository.list(files.snapshot) { node in
         guard let path = node.path else { return }
         missing.change { $0.remove(path) }
         if path.dropFirst().firstIndex(of: "/") == nil { top.change { if $0.count < 10 { $0.insert(String(path.dropFirst())) } } }
@@ -24,62 +31,102 @@ extension Restore {
     }
   }
 
-  func filesProblems(_ files: FilesPart, _ commit: Commit, _ directory: String, _ plan: Plan) throws -> [Problem] {
-    let paths = plan.paths
-    var problems: [Problem] = []
-    if let open = commit.directory {
-      let mounts = try mountProblems(open, plan)
-      // Each is its own volume, whatever this one is.
-      if !options.drill, !mounts.isEmpty { return mounts }
-      if !mounts.isEmpty {
-        log.warning("this set goes back by one restore for each volume: \(Failure(.refused, mounts))")
-      }
+  /// For a restore: of what is live and of what is staged beside it.
+  func problems() throws -> [Problem] {
+    if let directory = session.directory {
+      // Each is restored by a run of its own: nothing else is about this one.
+      let mounts = try mountProblems(in: directory, leavingOut: \.isLeftOut)
+      if !mounts.isEmpty { return mounts }
     }
+    if let problem = try writingProblem() { return [problem] }
+    let live = try swapProblems()
+    return try live + (plan.isInPlace ? live.isEmpty ? roomInPlace() : [] : roomBeside()) + ownerProblems()
+  }
+
+  /// For what is staged alone.
+  func stagingProblems() throws -> [Problem] {
+    if let problem = try writingProblem() { return [problem] }
+    return try roomBeside() + ownerProblems()
+  }
+
+  private func writingProblem() throws -> Problem? {
     do {
       if access(directory, W_OK) != 0 { throw FileError("access", directory) }
-      if options.dryRun { _ = try commit.work() } else { try commit.makeWork() }
-    } catch let failure as Failure { return failure.problems } catch {
-      return [
+      _ = try session.swap.work()
+      return nil
+    } catch let failure as Failure where failure.problems.count == 1 { return failure.problems[0] } catch let error as FileError {
+      return Self.unwritable(directory, error)
+    }
+  }
+
+  static func unwritable(_ directory: String, _ error: any Error) -> Problem {
+    Problem(
+      "\(directory) cannot be written: \(error)", hint: "mount the volume writable, and run as a user that may write to it")
+  }
+
+  private func roomBeside() throws -> [Problem] {
+    var problems: [Problem] = []
+    let free = try Tree.free(directory)
+    let bytes = files.evidence?.bytes ?? 0
+    let entries = files.evidence?.entries ?? 0
+    if bytes > free.bytes {
+      problems.append(
         Problem(
-          "\(directory) cannot be written: \(error)", hint: "mount the volume writable, and run as a user that may write to it")
-      ]
+          "the files need \(Format.bytes(bytes)) beside the live ones, and \(directory) has \(Format.bytes(free.bytes)) free",
+          hint: "make room, discard what is kept (restore --status), or use --in-place"))
     }
-    if !options.drill { problems += try linkProblems(directory, paths) + moveProblems(FilePath(directory), paths) }
-    if !options.drill, let open = commit.directory { problems += try Self.pinnedProblems(open, paths, deep: options.inPlace) }
-    if !options.inPlace {
-      let free = try Tree.free(directory)
-      let bytes = files.evidence?.bytes ?? 0
-      let entries = files.evidence?.entries ?? 0
-      if bytes > free.bytes {
-        problems.append(
-          Problem(
-            "the files need \(Format.bytes(bytes)) beside the live ones, and \(directory) has \(Format.bytes(free.bytes)) free",
-            hint: "make room, discard what is kept (restore --status), or use --in-place"))
-      }
-      if let inodes = free.inodes, entries > inodes {
-        problems.append(
-          Problem("the files need \(entries) inodes, and \(directory) has \(inodes) free", hint: "make room, or use --in-place"))
-      }
+    if let inodes = free.inodes, entries > inodes {
+      problems.append(
+        Problem("the files need \(entries) inodes, and \(directory) has \(inodes) free", hint: "make room, or use --in-place"))
     }
-    if options.inPlace, !options.acceptDifferences, problems.isEmpty, let open = commit.directory {
-      problems += try roomProblems(files, commit, open, paths)
+    return problems
+  }
+
+  private func roomInPlace() throws -> [Problem] {
+    guard !plan.acceptsDifferences, let open = session.directory else { return [] }
+    return try roomInPlace(open)
+  }
+
+  /// What the volume does with the set's owners, modes, times and attributes, tried on scratch files; what can be done without is told.
+  ///
+  /// - Parameter swaps: whether what is staged is moved into place.
+  func probe(swaps: Bool) async throws -> FilesProbe.Found {
+    guard let directory = session.directory, files.evidence?.entries != 0 else { return .init() }
+    let work: Directory?
+    do { work = try session.swap.makeWork() } catch let error as FileError {
+      return .init(problems: [Self.unwritable(directory.path.string, error)])
     }
-    return problems + ownerProblems(files, directory)
+    guard let work else { return .init() }
+    var evidence = files.evidence ?? FilesEvidence()
+    if evidence.kinds == nil {
+      evidence = try await repository.evidence(of: files.snapshot)
+      evidence.attributes = files.evidence?.attributes
+    }
+    let above = Set(plan.paths.map { FilePath($0).removingLastComponent() }.filter { !$0.isEmpty })
+    let nested = try above.compactMap { try directory.parent(of: $0.appending("entry")) }
+    let probe = FilesProbe(work: work, owner: session.configuration.files?.owner, evidence: evidence)
+    var found = try await blocking { try probe.run(parents: swaps ? [directory] + nested : []) }
+    for line in found.limits.lines(entries: evidence.entries) { log.warning("\(line.fact)\n  hint: \(line.hint)") }
+    if plan.acceptsDifferences {
+      for problem in found.problems { log.warning("accepted: \(problem.fact)") }
+      found.problems = []
+    }
+    return found
   }
 
   /// In place there is what is free and what becomes free: where that is too little, it would end with neither state.
-  private func roomProblems(_ files: FilesPart, _ commit: Commit, _ directory: Directory, _ paths: [String]) throws -> [Problem] {
+  private func roomInPlace(_ directory: Directory) throws -> [Problem] {
     var room = try Tree.free(directory.reached.string).bytes
     // What an interrupted one has built goes first.
-    if let journal = try commit.replacing() {
-      try commit.exchange(journal.id)?.work.directory(Exchange.treeName)?.walk { room += $2.allocated }
+    if let journal = try session.swap.replacing() {
+      try session.swap.exchange(journal.id)?.work.directory(Exchange.treeName)?.walk { room += $2.allocated }
     }
-    for path in try directory.selected(paths) {
+    for path in try directory.selected(plan.paths) {
       room += try directory.existing(at: path)?.allocated ?? 0
       try directory.directory(at: path)?.walk { room += $2.allocated }
     }
     // Of some entries the set's evidence is not asked.
-    let bytes = Set(paths) == Set(files.paths) ? files.evidence?.bytes ?? 0 : 0
+    let bytes = Set(plan.paths) == Set(files.paths) ? files.evidence?.bytes ?? 0 : 0
     if bytes <= room { return [] }
     return [
       Problem(
@@ -89,32 +136,12 @@ extension Restore {
     ]
   }
 
-  /// What the volume does with the set's owners, modes, times and attributes, tried on scratch files; what can be done without is told.
-  func probe(_ files: FilesPart, _ commit: Commit, _ plan: Plan) async throws -> FilesProbe.Found {
-    guard let work = try commit.makeWork(), let directory = commit.directory, files.evidence?.entries != 0 else { return .init() }
-    var evidence = files.evidence ?? FilesEvidence()
-    if evidence.kinds == nil {
-      evidence = try await context.repository(plan.source.filesIn).evidence(of: files.snapshot)
-      evidence.attributes = files.evidence?.attributes
-    }
-    let above = Set(plan.paths.map { FilePath($0).removingLastComponent() }.filter { !$0.isEmpty })
-    let nested = try above.compactMap { try directory.parent(of: $0.appending("entry")) }
-    let probe = FilesProbe(work: work, owner: configuration.files?.owner, evidence: evidence)
-    var found = try await blocking { try probe.run(parents: options.drill ? [] : [directory] + nested) }
-    for line in found.limits.lines(entries: evidence.entries) { log.warning("\(line.fact)\n  hint: \(line.hint)") }
-    if options.acceptDifferences {
-      for problem in found.problems { log.warning("accepted: \(problem.fact)") }
-      found.problems = []
-    }
-    return found
-  }
-
   /// restic alone says nothing when it cannot set owners (measured), so it is tried beforehand. As root it fails where it may not
   /// give files away, whatever FILES_OWNER says: it sets the saved owner first (measured, 0.19.1).
-  private func ownerProblems(_ files: FilesPart, _ directory: String) -> [Problem] {
+  private func ownerProblems() -> [Problem] {
     let own = "\(geteuid()):\(getegid())"
     let saved = files.evidence?.owners ?? []
-    let wanted = configuration.files?.owner.map { ["\($0.user):\($0.group)"] } ?? saved
+    let wanted = session.configuration.files?.owner.map { ["\($0.user):\($0.group)"] } ?? saved
     let isHarmless = { (owners: Set<String>) in owners == [own] || (owners.isEmpty && files.evidence != nil) }
     if Capabilities.canRestoreOwners || isHarmless(geteuid() == 0 ? saved.union(wanted) : wanted) { return [] }
     let shown = wanted.union(saved).sorted().prefix(5).joined(separator: ", ")

@@ -2,17 +2,23 @@ import Glibc
 import SystemPackage
 
 /// What would keep the live files from being moved aside.
-extension Restore {
+extension FilesPreflight {
+  func swapProblems() throws -> [Problem] {
+    guard let directory = session.directory else { return [] }
+    return try linkProblems() + moveProblems() + Self.pinnedProblems(directory, plan.paths, deep: plan.isInPlace)
+  }
+
   /// What the swap moves aside.
-  private func liveEntries(_ directory: FilePath, _ paths: [String]) throws -> [FilePath] {
-    if !paths.isEmpty { return paths.map { directory.appending(FilePath($0).components) } }
-    return try Directory(directory).selected([]).map { directory.appending($0.components) }
+  private func liveEntries() throws -> [FilePath] {
+    guard let directory = session.directory else { return [] }
+    let names = plan.paths.isEmpty ? try directory.selected([]) : plan.paths.map { FilePath($0) }
+    return names.map { directory.path.appending($0.components) }
   }
 
   /// A directory is moved aside only by who may write to it, because its `..` changes (measured: EACCES in the middle of a swap);
   /// and out of a sticky directory only by an owner.
-  func moveProblems(_ directory: FilePath, _ paths: [String]) throws -> [Problem] {
-    try liveEntries(directory, paths).compactMap { path in
+  private func moveProblems() throws -> [Problem] {
+    try liveEntries().compactMap { path in
       guard let status = try FileStatus.existing(path) else { return nil }
       let parent = path.removingLastComponent()
       let above = try parent.status()
@@ -26,9 +32,10 @@ extension Restore {
   }
 
   /// `a/b` where `a` is a link would be exchanged somewhere else.
-  func linkProblems(_ directory: String, _ paths: [String]) throws -> [Problem] {
-    try paths.compactMap { path in
-      try Tree.obstacle(onTheWayTo: path, below: FilePath(directory)).map {
+  private func linkProblems() throws -> [Problem] {
+    guard let directory = session.directory else { return [] }
+    return try plan.paths.compactMap { path in
+      try Tree.obstacle(onTheWayTo: path, below: directory.path).map {
         Problem(
           "\(printable($0.string)) on the way to \(printable(path)) is not a directory",
           hint: "name in FILES_PATHS where it leads")
@@ -66,12 +73,13 @@ extension Restore {
 
   /// A mount point can neither be exchanged nor removed (EBUSY, measured): better said now than after staging, or with its content gone.
   /// What lies on it is restored by a run of its own, whose staging lies there, too.
-  func mountProblems(_ directory: Directory, _ plan: Plan) throws -> [Problem] {
+  ///
+  /// - Parameter isLeftOut: which of them stay as they are, where everything is restored.
+  func mountProblems(in directory: Directory, leavingOut isLeftOut: (Mount) -> Bool) throws -> [Problem] {
     let mounts = try Mount.below(directory, steps: plan.paths).filter { mount in
       plan.paths.isEmpty || plan.paths.contains { mount.holds($0) || mount.lies(in: $0) }
     }
-    // The pod of drills mounts all read-only, and says nothing of that of restores.
-    let leftOut = plan.paths.isEmpty ? mounts.filter { options.drill ? $0.isSnapshots : $0.isLeftOut } : []
+    let leftOut = plan.paths.isEmpty ? mounts.filter(isLeftOut) : []
     if !leftOut.isEmpty {
       log.warning(
         "\(leftOut.map { printable($0.path) }.joined(separator: ", ")): another volume, read-only or snapshots, and stays as it is"
@@ -79,7 +87,7 @@ extension Restore {
     }
     if mounts.count == leftOut.count { return [] }
     let paths = { (paths: [String]) in
-      let outer = configuration.files?.mounted.map { $0 + "/" } ?? ""
+      let outer = session.configuration.files?.mounted.map { $0 + "/" } ?? ""
       return "FILES_PATHS=" + Format.shell(paths.map { outer + $0 }.joined(separator: ","))
     }
     var problems = mounts.filter { !leftOut.contains($0) }.map { mount in
@@ -87,7 +95,7 @@ extension Restore {
         "\(printable(directory.path.appending(FilePath(mount.path).components).string)) is a mount point inside what is restored, and cannot be replaced with the rest",
         hint: mount.isReadOnly
           ? "it is read-only: leave it out of FILES_PATHS"
-          : "what the set has of it is restored by \(paths([mount.path])) restore --only files \(plan.source.named)")
+          : "what the set has of it is restored by \(paths([mount.path])) restore --only files \(plan.source.name)")
     }
     let others = try directory.selected(plan.paths).map(\.string).filter { path in
       !mounts.contains { $0.holds(path) || $0.lies(in: path) }
@@ -96,11 +104,11 @@ extension Restore {
       problems.append(
         Problem(
           "\(Format.count(others.count, "entry is", "entries are")) on none of them",
-          hint: "restored by \(paths(others.sorted())) restore --only files \(plan.source.named)"))
+          hint: "restored by \(paths(others.sorted())) restore --only files \(plan.source.name)"))
     }
     if !plan.databases.isEmpty {
       problems.append(
-        Problem("the database goes with none of them", hint: "last: restore --only database \(plan.source.named)"))
+        Problem("the database goes with none of them", hint: "last: restore --only database \(plan.source.name)"))
     }
     return problems
   }

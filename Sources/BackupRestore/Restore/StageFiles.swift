@@ -1,41 +1,41 @@
 import SystemPackage
 
+/// What was restored, how it differs from what was saved, and what of it the volume does not keep.
+struct StagedFiles: Sendable {
+  var evidence = FilesEvidence()
+  var differences: [String] = []
+  var limits = FilesLimits()
+}
+
 /// A tree beside the live one.
-extension Restore {
-  /// What was restored, how it differs from what was saved, and what of it the volume does not keep.
-  struct StagedFiles: Sendable {
-    var evidence = FilesEvidence()
-    var differences: [String] = []
-    var limits = FilesLimits()
+extension Staging {
+  func stage(_ files: FilesPart) async throws -> StagedFiles {
+    if plan.strategy == .readBack { return try await readBack(files) }
+    return try await stage(files, in: try session.swap.makeExchange(id))
   }
 
-  func stage(_ files: FilesPart, _ ready: Ready) async throws -> StagedFiles {
-    if ready.readsBack { return try await readBack(files, ready) }
-    return try await stage(files, ready, in: try ready.commit.makeExchange(ready.plan.id))
-  }
-
-  func stage(_ files: FilesPart, _ ready: Ready, in exchange: Exchange) async throws -> StagedFiles {
+  func stage(_ files: FilesPart, in exchange: Exchange) async throws -> StagedFiles {
     try exchange.work.make(Exchange.treeName)
     if files.evidence?.entries == 0 { return StagedFiles() }
-    let limits = try await restoreTree(files, ready, in: exchange)
+    let limits = try await restoreTree(files, in: exchange)
     try await blocking { try giveOwner(below: exchange.tree) }
     let (evidence, differences) = try await FilesVerification(
-      directory: exchange.tree, paths: ready.plan.paths, isWhole: Set(ready.plan.paths) == Set(files.paths),
+      directory: exchange.tree, paths: plan.paths, isWhole: Set(plan.paths) == Set(files.paths),
       owner: configuration.files?.owner, evidence: files.evidence, limits: limits
-    ).run(context.repository(ready.plan.source.filesIn), snapshot: files.snapshot)
+    ).run(trees, snapshot: files.snapshot)
     try await blocking { try exchange.work.syncFileSystem() }
     return StagedFiles(evidence: evidence, differences: differences, limits: limits)
   }
 
   /// A set of before says nothing about its attributes, and no probe tries every value: what is refused only now is left out as well, and
   /// restic told to begin again. It reads what is there, and fetches no file twice.
-  private func restoreTree(_ files: FilesPart, _ ready: Ready, in exchange: Exchange) async throws -> FilesLimits {
-    var limits = ready.limits
+  private func restoreTree(_ files: FilesPart, in exchange: Exchange) async throws -> FilesLimits {
+    var limits = found.limits
     // Owners that are given afterwards are none of restic's business.
-    let forgives = configuration.files?.owner != nil || options.acceptDifferences
+    let forgives = configuration.files?.owner != nil || plan.acceptsDifferences
     for _ in 1...Self.mostRounds {
-      let (refusals, written) = try await context.repository(ready.plan.source.filesIn).restore(
-        files.snapshot, into: exchange.work, Exchange.treeName, include: ready.plan.paths, without: limits.excluded,
+      let (refusals, written) = try await trees.restore(
+        files.snapshot, into: exchange.work, Exchange.treeName, include: plan.paths, without: limits.excluded,
         total: files.evidence?.bytes, part: "files")
       if refusals.count == 0 { return limits }
       if refusals.owners > 0, !forgives {
@@ -58,12 +58,12 @@ extension Restore {
   /// Each finds one more attribute of a file, at most.
   private static let mostRounds = 20
 
-  func giveOwner(below directory: FilePath) throws {
+  private func giveOwner(below directory: FilePath) throws {
     guard let owner = configuration.files?.owner else { return }
     try Tree.walk(directory, skipping: Tree.reserved) { try give($0, $1, to: owner) }
   }
 
-  func give(_ path: FilePath, _ status: FileStatus, to owner: FilesSettings.Owner) throws {
+  private func give(_ path: FilePath, _ status: FileStatus, to owner: FilesSettings.Owner) throws {
     // On a volume that gives everything to one user not even that one may be named.
     let attributes = FileAttributes(user: owner.user, group: owner.group, mode: status.mode)
     if status.attributes.belongs(like: attributes) { return }
@@ -72,5 +72,18 @@ extension Restore {
     let capability = try ExtendedAttribute.value("security.capability", of: path)
     try path.set(attributes)
     if let capability { try ExtendedAttribute(name: "security.capability", value: capability).set(path) }
+  }
+
+  private var trees: Repository { invocation.repositories.repository(plan.source.filesIn) }
+
+  /// Every file of the snapshot, decrypted and its hash verified by restic, and what is listed held against the evidence.
+  private func readBack(_ files: FilesPart) async throws -> StagedFiles {
+    if files.evidence?.entries == 0 { return StagedFiles() }
+    let repository = trees
+    let nowhere = try FileDescriptor.open("/dev/null", .writeOnly, options: .closeOnExec)
+    try await repository.dump("/", of: files.snapshot, into: nowhere)
+    let found = try await repository.evidence(of: files.snapshot)
+    let isSame = files.evidence.map { $0.counts == found.counts && $0.bytes == found.bytes } ?? true
+    return StagedFiles(evidence: found, differences: isSame ? [] : ["the snapshot holds other counts than its record says"])
   }
 }

@@ -3,6 +3,8 @@ import FoundationEssentials
 /// The sets that the repositories' snapshots prove.
 struct Catalog: Sendable {
   let entries: [Entry]
+  /// Records, and what was said about sets since: drills, acceptances.
+  let sets: [Snapshot]
 
   struct Entry: Sendable, Equatable {
     let id: SetID
@@ -62,6 +64,7 @@ struct Catalog: Sendable {
 
   /// What lies ahead of `now` is doubted.
   init(files: [Snapshot], databases: [Snapshot], sets: [Snapshot], now: Date = Date()) {
+    self.sets = sets
     // In a second repository a part has another id, and its own as `original`.
     let partsByID = Dictionary((files + databases).flatMap { [($0.id, $0), ($0.identity, $0)] }) { first, _ in first }
     let records = sets.filter { $0.tag("kind") == "set" }
@@ -214,5 +217,14 @@ struct Catalog: Sendable {
       throw Failure(
         .refused, "set \(entry.id) is incomplete: it has no record, so its backup never finished", hint: "choose another set")
     }
+  }
+}
+
+extension Catalog {
+  /// The sets that hold one of these snapshots, named by the beginnings of their ids.
+  func sets(with snapshots: Set<String>) -> [String] {
+    entries.filter { entry in
+      (entry.parts + (entry.record.map { [$0] } ?? [])).contains { part in snapshots.contains { part.id.hasPrefix($0) } }
+    }.map(\.id.text)
   }
 }

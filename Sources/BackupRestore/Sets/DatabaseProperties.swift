@@ -55,3 +55,14 @@ struct DatabaseProperties: Codable, Equatable, Sendable {
     let value: String
   }
 }
+
+extension DatabaseProperties {
+  /// The same encoding and locale, nothing else.
+  func plain(owner: String) -> DatabaseProperties {
+    DatabaseProperties(
+      serverVersion: serverVersion, owner: owner, encoding: encoding, provider: provider, collate: collate, ctype: ctype,
+      locale: locale, icuRules: icuRules, tablespace: "pg_default", connectionLimit: -1, isTemplate: false, comment: nil,
+      grants: nil,
+      settings: [], size: 0)
+  }
+}

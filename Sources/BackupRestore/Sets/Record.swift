@@ -107,6 +107,14 @@ struct FilesPart: Codable, Equatable, Sendable {
   }
 }
 
+extension Record {
+  /// Of parts whose record is lost, or that never had one.
+  init(_ id: SetID, host: String, restic: String, files: FilesPart?, databases: [DatabasePart]) {
+    self.init(
+      id: id, host: host, toolkit: Toolkit.version, restic: restic, finished: "", doubts: [], files: files, databases: databases)
+  }
+}
+
 /// One database of a set. What only the record knows is nil where the record was lost.
 struct DatabasePart: Codable, Equatable, Sendable {
   fileprivate(set) var snapshot: String
@@ -121,6 +129,15 @@ struct DatabasePart: Codable, Equatable, Sendable {
   let evidence: DatabaseEvidence?
   /// Nil where nobody could be asked, and in older records.
   var rehearsed: Rehearsed? = nil
+}
+
+extension DatabasePart {
+  /// A dump of which nothing is known but the dump.
+  init(_ snapshot: Snapshot, name: String, archive: String) {
+    self.init(
+      snapshot: snapshot.id, name: name, archive: archive, bytes: snapshot.summary?.total_bytes_processed ?? 0, pgDump: nil,
+      properties: nil, roles: [], evidence: nil)
+  }
 }
 
 /// A role the database refers to.

@@ -1,0 +1,160 @@
+import FoundationEssentials
+import SystemPackage
+
+/// `restore --drill`: the newest undoubted set restored into staging, verified and thrown away. Touches nothing live.
+public struct Drill: Sendable {
+  let invocation: Invocation
+  let selection: Selection
+  /// Checks and announces, changes nothing.
+  let isDry: Bool
+  let asSuperuser: Bool
+
+  /// Nothing happens yet.
+  public init(_ invocation: Invocation, _ selection: Selection, dryRun: Bool = false, asSuperuser: Bool = false) {
+    self.invocation = (try? invocation.onVolume()) ?? invocation
+    (self.selection, isDry, self.asSuperuser) = (selection, dryRun, asSuperuser)
+  }
+
+  private var configuration: Configuration { invocation.configuration }
+
+  /// - Throws: `Failure` 22 before anything was staged, 21 where the copy is not what its evidence says, 23 for the repository, 11 where
+  ///   another run is at work.
+  public func run() async throws -> ExitStatus {
+    let begin = ContinuousClock().now
+    // A server of its own where it has one: what a drill writes would fill the live server's disk.
+    var plan = try RestorePlan(
+      try await selection.provable(invocation), configuration.files, server: configuration.drill ?? configuration.database,
+      replacesFiles: false)
+    plan.asSuperuser = asSuperuser
+
+    // It replaces nothing, so the application stays up.
+    return try await Session.open(
+      invocation, Session.Needs(database: plan.target, application: false, looksOnly: isDry)
+    ) { [plan] session in
+      try refuseUnfinished(session.swap)
+      let roles = DrillRoles(plan, session)
+      if !isDry {
+        try await session.finishEarlier()
+        await roles.drop()
+      }
+      let id = try await session.swap.newID()
+
+      // Whatever can be known to be wrong, before anything is staged.
+      let ready = try await check(plan, session)
+      let report = RestoreReport(ready.plan, configuration)
+      output(report.announcement())
+      if let unreadable = plan.files?.unreadable { log.warning("\(unreadable.text)") }
+
+      var staging = Staging(plan: ready.plan, id: id, found: ready.found, session: session)
+      if isDry {
+        try await staging.rehearse(isAcceptable: false)
+        output("dry run: nothing was changed")
+        return .done
+      }
+      session.onClose { _ in _ = await finishing { await roles.drop() } }
+      session.willStage(id)
+      try await roles.make(without: ready.found.missingRoles)
+      try await staging.rehearse(isAcceptable: false)
+      let staged = try await staging.build()
+      try staging.verify(staged)
+
+      try await throwAway(plan, id, session)
+      let how =
+        "restored\(ready.plan.strategy == .readBack ? " or read back" : ""), verified and thrown away in \(begin.elapsed)"
+      output(report.summary(of: staged))
+      guard try await record(how, plan) else { return .attention }
+      for problem in ready.refusals {
+        log.warning("a restore here would be refused: \(problem.fact)\n  hint: \(problem.hint)")
+      }
+      return staged.limits.isAlarming || !ready.refusals.isEmpty ? .attention : .done
+    }
+  }
+
+  /// To finish a swap would change what is live.
+  private func refuseUnfinished(_ swap: Swap) throws {
+    let swaps = try swap.unfinished().filter { try swap.journal($0) != nil }
+    try Failure.collect(
+      .refused,
+      swaps.map { Problem("restore \($0) is unfinished", hint: "run restore --status, then restore, which finishes it") })
+  }
+
+  private struct Ready: Sendable {
+    var plan: RestorePlan
+    var found: RestorePreflight.Found
+    /// Why a restore on this volume would be refused.
+    var refusals: [Problem] = []
+  }
+
+  /// Nothing live can be in its way. Files for which the volume has no room are read back.
+  private func check(_ plan: RestorePlan, _ session: Session) async throws -> Ready {
+    var problems: [Problem] = []
+    var ready = Ready(plan: plan, found: .init(clients: await invocation.clients()))
+    if let server = session.server {
+      let preflight = DatabasePreflight(
+        server: server, plan: plan, live: [], makesRoles: !server.settings.prefix.isEmpty)
+      problems += try await preflight.problems(clients: ready.found.clients, base: invocation.environment)
+      if problems.isEmpty { ready.found.missingRoles = try await SavedRoles(plan, server).unmakeableOwners() }
+    }
+    if let files = plan.files {
+      let preflight = FilesPreflight(plan: plan, files: files, session: session)
+      problems += try await preflight.pathProblems()
+      if let directory = session.directory {
+        // The pod of drills mounts all read-only, and says nothing of that of restores.
+        let mounts = try preflight.mountProblems(in: directory, leavingOut: \.isSnapshots)
+        if !mounts.isEmpty {
+          log.warning("this set goes back by one restore for each volume: \(Failure(.refused, mounts))")
+        }
+      }
+      if let obstacle = try await obstacle(preflight, &ready) {
+        log.warning("files are read back, not restored: \(obstacle.fact)")
+        ready.plan.strategy = .readBack
+      }
+    }
+    try Failure.collect(.refused, problems)
+    _ = try session.scratch()
+    return ready
+  }
+
+  /// What keeps the files from being staged.
+  private func obstacle(_ preflight: FilesPreflight, _ ready: inout Ready) async throws -> Problem? {
+    if let problem = try preflight.stagingProblems().first { return problem }
+    if isDry { return nil }
+    let found = try await preflight.probe(swaps: false)
+    ready.found.limits = found.limits
+    ready.refusals = found.problems
+    if let directory = preflight.session.directory {
+      ready.refusals += try FilesPreflight.pinnedProblems(directory, preflight.plan.paths, deep: false)
+    }
+    return found.problems.first
+  }
+
+  private func throwAway(_ plan: RestorePlan, _ id: RestoreID, _ session: Session) async throws {
+    for target in plan.databases { try await session.server?.drop(target.staging(id)) }
+    try await blocking { [swap = session.swap] in try swap.remove(id) }
+  }
+
+  /// Says what was proven, and keeps it in the repository.
+  ///
+  /// - Returns: whether the set is one to be proven: an empty one proves nothing until somebody has said that it is right.
+  private func record(_ how: String, _ plan: RestorePlan) async throws -> Bool {
+    let (record, set) = (plan.source.record, plan.source.record.id)
+    if let only = plan.source.only {
+      output("\(only.rawValue) of set \(set): \(how); the set as a whole is not proven by that")
+      return true
+    }
+    let isDoubted = plan.source.catalog.of(record.host).contains { $0.id == set && $0.doubted }
+    let empty = Doubt.empty(files: record.files, databases: record.databases)
+    if isDoubted, !empty.isEmpty {
+      log.warning(
+        "set \(set): \(how), which proves nothing: \(empty.joined(separator: "; "))\n  hint: if that is right, run backup --accept \(set)"
+      )
+      return false
+    }
+    struct Proof: Encodable { let set: SetID, proven: String }
+    let proof = try JSONEncoder().encode(Proof(set: set, proven: Format.time(Date())))
+    try await invocation.repositories.sets.write(["drill.json": Array(proof)], tags: ["kind=drill", "set=\(set)"])
+    invocation.metrics.change { $0.lastDrill = Date() }
+    output("set \(set) is proven: \(how)")
+    return true
+  }
+}

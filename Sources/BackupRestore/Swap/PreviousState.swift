@@ -1,0 +1,125 @@
+/// What a restore or rollback replaced and kept.
+struct PreviousState: Equatable, Sendable {
+  let id: RestoreID
+  /// (name of the kept database, live name)
+  var databases: [Server.Rename] = []
+  var files: SwapJournal?
+  /// What a kept database says that belongs to it.
+  var mark: RestoreMarker?
+  /// Its swap was committed, and the files are not all exchanged.
+  var isUnfinished = false
+
+  /// Somebody began to remove it: what is left is no state to go back to.
+  var isBeingDiscarded: Bool { files?.phase == .discarding || mark?.isBeingDiscarded == true }
+
+  /// The live names of the databases that were replaced with the rest and are not found.
+  var missingDatabases: [String] {
+    let replaced = (files?.renames ?? []).filter { DatabaseName.isPrevious($0.to) }.map(\.from) + (mark?.databases ?? [])
+    return Set(replaced).filter { name in !databases.contains { $0.to == name } }.sorted()
+  }
+
+  /// The directory whose files were replaced with the rest and are not found.
+  var missingFiles: String? { files == nil && !isUnfinished ? mark?.files : nil }
+
+  var isHalf: Bool { !missingDatabases.isEmpty || missingFiles != nil }
+}
+
+extension Swap {
+  func kept() async throws -> [PreviousState] {
+    var kept: [RestoreID: PreviousState] = [:]
+    for id in try restores() {
+      guard let exchange = try exchange(id), let journal = try SwapJournal.read(in: exchange.work, of: id) else { continue }
+      let isWhole = try journal.phase == .done && exchange.hasTree
+      if isWhole || journal.phase == .discarding { kept[id, default: PreviousState(id: id)].files = journal }
+    }
+    if let server {
+      for (name, comment) in try await server.comments() {
+        for live in server.settings.names {
+          guard let (id, isStaging) = DatabaseName.parse(name, live: live), !isStaging else { continue }
+          kept[id, default: PreviousState(id: id)].databases.append(.init(from: name, to: live))
+          if let mark = RestoreMarker(comment: comment) { kept[id]!.mark = mark }
+        }
+      }
+    }
+    for journal in try unfinished().compactMap(journal) { kept[journal.id]?.isUnfinished = true }
+    return kept.values.sorted { $0.id < $1.id }
+  }
+
+  /// First everything says that it is being discarded, so that nobody goes back to half of it when this is interrupted.
+  func discard(_ kept: PreviousState) async throws {
+    if var journal = kept.files, let exchange = try exchange(kept.id) {
+      journal.phase = .discarding
+      try journal.write(in: exchange.work)
+    }
+    if let server, var mark = kept.mark {
+      mark.isBeingDiscarded = true
+      var statements: [String] = []
+      for database in kept.databases {
+        statements.append(RestoreMarker.statement(database.from, mark.added(to: try await server.comment(database.from))))
+      }
+      try await server.session.execute(statements.joined(separator: "; "))
+    }
+    for database in kept.databases { try await server?.drop(database.from) }
+    if kept.files != nil { try remove(kept.id) }
+  }
+}
+
+extension PreviousState {
+  /// The live names of databases that came with it and replaced none: a rollback leaves them.
+  var newDatabases: [String] {
+    (files?.renames ?? []).map(\.to).filter { name in !DatabaseName.isPrevious(name) && !databases.contains { $0.to == name } }
+  }
+
+  /// Files and databases that one restore replaced belong together; those of a database or directory that is not configured now, or that
+  /// somebody removed, are not found.
+  var missingProblems: [Problem] {
+    var problems = missingDatabases.map { name in
+      let rest =
+        files == nil
+        ? "what is there can be renamed by hand"
+        : "if it was dropped, the old files are in .backup-restore/\(id)/tree, to be moved by hand"
+      return Problem(
+        "restore \(id) replaced database \(name) too, and \(DatabaseName.previous(name, id)) is not found",
+        hint: "set POSTGRES_DB and POSTGRES_HOST as in that restore; \(rest)")
+    }
+    if let directory = missingFiles {
+      problems.append(
+        Problem(
+          "restore \(id) replaced the files of \(printable(directory)) too, and its .backup-restore/\(id) is not found",
+          hint:
+            "set FILES_DIRECTORY as in that restore; if it was removed, the old files are gone: choose a set by restore --list"))
+    }
+    return problems
+  }
+
+  /// - Throws: `Failure` 22 where what is kept is not all that was live.
+  func refuseIncomplete() throws {
+    try Failure.collect(.refused, missingProblems)
+    if isBeingDiscarded {
+      throw Failure(
+        .refused, "\(id) is being discarded",
+        hint: "restore --discard-previous \(id) removes what is left of it")
+    }
+    if let safety = mark?.safety {
+      throw Failure(
+        .refused, "restore \(id) replaced the files in place, so only its databases are kept",
+        hint: "what was live before is set \(safety): restore --in-place \(safety)")
+    }
+  }
+
+  /// - Parameter beginning: of the id of one; nil: the newest, or where several are kept and not `newestByDefault`, none.
+  /// - Throws: `Failure` 22 where not one is meant.
+  static func choose(_ kept: [PreviousState], _ beginning: String?, newestByDefault: Bool) throws -> PreviousState {
+    let found = kept.filter { beginning == nil || $0.id.text.hasPrefix(beginning!) }
+    if found.isEmpty {
+      throw Failure(
+        .refused, beginning.map { "no previous state \(printable($0)) is kept" } ?? "no previous state is kept",
+        hint: "restore --status shows what is")
+    }
+    if found.count > 1, beginning != nil || !newestByDefault {
+      throw Failure(
+        .refused, "several previous states are kept: \(found.map(\.id.text).joined(separator: ", "))", hint: "name one of them")
+    }
+    return found.last!
+  }
+}
