@@ -7,7 +7,7 @@ struct BackupCommand: AsyncParsableCommand {
     commandName: "backup", abstract: "Saves the application's files and databases as a set.", discussion: Program.help,
     version: Toolkit.version)
 
-  static func main() async { await main(Toolkit.arguments) }
+  static func main() async { await Program.main { await main($0) } }
 
   @Flag(help: "Show what would be saved and forgotten; change nothing.")
   var dryRun = false

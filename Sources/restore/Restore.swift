@@ -12,7 +12,7 @@ struct RestoreCommand: AsyncParsableCommand {
       + Program.help,
     version: Toolkit.version)
 
-  static func main() async { await main(Toolkit.arguments) }
+  static func main() async { await Program.main { await main($0) } }
 
   @Argument(
     help: ArgumentHelp(
@@ -46,6 +46,12 @@ struct RestoreCommand: AsyncParsableCommand {
   @Flag(help: "Remove what a restore replaced and kept.")
   var discardPrevious = false
 
+  @Flag(help: "With --discard-previous: all that is kept.")
+  var all = false
+
+  @Option(help: ArgumentHelp("With --discard-previous: all but the newest n.", valueName: "n"))
+  var keep: Int?
+
   @Flag(help: "Scale the deployments of QUIESCE_DEPLOYMENTS back, where a run that was killed left them down.")
   var resumeApplication = false
 
@@ -73,9 +79,15 @@ struct RestoreCommand: AsyncParsableCommand {
     let modes = [list, status, rollback, discardPrevious, resumeApplication].filter { $0 }.count
     let named = "--list, --status, --rollback, --discard-previous and --resume-application"
     if modes > 1 { throw ValidationError("\(named) do not go together") }
-    let choosing = at != nil || only != nil || dryRun || inPlace || acceptDifferences || dropSlots || asSuperuser
+    let choosing =
+      at != nil || only != nil || (dryRun && !rollback) || inPlace || acceptDifferences || dropSlots || asSuperuser
+    if (all || keep != nil) && (!discardPrevious || !names.isEmpty || (all && keep != nil)) || keep.map({ $0 < 0 }) == true {
+      throw ValidationError("--all, or --keep with a number, go with --discard-previous and without an id")
+    }
     if modes == 1, choosing || (fromCopy && !list && !status) {
-      throw ValidationError("\(named) take no other option, but --list and --status --from-copy")
+      throw ValidationError(
+        "\(named) take no other option, but --list and --status --from-copy, --rollback --dry-run, --discard-previous --all or --keep"
+      )
     }
     if drill, inPlace || acceptDifferences || dropSlots || modes > 0 {
       throw ValidationError("--drill takes a set, --at, --only, --as-superuser and --dry-run, nothing else")
@@ -98,9 +110,11 @@ struct RestoreCommand: AsyncParsableCommand {
       let invocation = fromCopy ? try invocation.second() : invocation
       if resumeApplication { return try await ResumeApplication(invocation).run() }
       if list { return try await Listing(invocation).run() }
-      if status { return try await StatusReport(invocation).run() }
-      if rollback { return try await Rollback(invocation, names.first).run() }
-      if discardPrevious { return try await Discard(invocation, names.first).run() }
+      if status { return await StatusReport(invocation).run() }
+      if rollback { return try await Rollback(invocation, names.first, dryRun: dryRun).run() }
+      if discardPrevious {
+        return try await Discard(invocation, all || keep != nil ? .allBut(keep ?? 0) : .one(names.first)).run()
+      }
       let selection = Selection(names: names, at: time, only: only)
       if drill { return try await Drill(invocation, selection, dryRun: dryRun, asSuperuser: asSuperuser).run() }
       var options = Restore.Options()

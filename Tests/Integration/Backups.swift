@@ -20,7 +20,7 @@ import Testing
     try await Shell.check("rm", ["-r", site.repository + "/sets"])
     let second = try await site.run("init")
     #expect(second.code == 0)
-    #expect(second.output.contains("files: was there, 0 snapshots") && second.output.contains("sets: created"))
+    #expect(second.output.contains("files: exists, 0 snapshots") && second.output.contains("sets: created"))
     try await Shell.check("rm", ["-r", site.repository + "/pg-database"])
     let wrong = try await site.run("init", with: ["RESTIC_PASSWORD": "another"])
     #expect(wrong.code == 12)

@@ -75,7 +75,7 @@ import Testing
     let done = try await site.run("init", ["--rotate-password"], with: Self.rotation)
     #expect(done.code == 0, "\(done.errors)")
     let opened = try await site.run("init", with: Self.rotated)
-    #expect(opened.output.components(separatedBy: "was there").count == 4)
+    #expect(opened.output.components(separatedBy: "exists").count == 4)
     #expect(try await site.restic("files", ["snapshots"], check: false).code == 12)
   }
 

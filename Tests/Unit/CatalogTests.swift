@@ -52,7 +52,7 @@ import Testing
     #expect(try catalog.choose(.named("20260102"), host: "app").id == .day(2))
     #expect(try catalog.choose(.named("2026011"), host: "other").host == "other")
     #expect(refusal(catalog, .named("2026011")).contains("is of other, and RESTIC_HOST is app"))
-    #expect(refusal(catalog, .named("202601")).contains("202601 is ambiguous: 20260101T230000Z of app"))
+    #expect(refusal(catalog, .named("202601")).contains("202601 is ambiguous: 20260101T230000Z"))
     #expect(refusal(catalog, .named("2025\u{1B}[2J")).contains("there is no set 2025\\u{1B}[2J"))
   }
 

@@ -16,6 +16,7 @@ import Testing
     Sample(name: "RESTIC_PASSWORD", value: "s3cret", read: { $0.repository.password.reveal() }),
     Sample(name: "RESTIC_NEW_PASSWORD", value: "n3xt", read: { $0.repository.newPassword?.reveal() }),
     Sample(name: "RESTIC_HOST", value: "wiki", read: { $0.repository.host }),
+    Sample(name: "POD_NAMESPACE", value: "shop", read: { String($0.repository.host.prefix { $0 != "/" }) }),
     Sample(name: "CERTIFICATE_FILE", value: "/etc/passwd", read: { $0.repository.certificateFile }),
     Sample(name: "COPY_RESTIC_REPOSITORY", value: "/copy", read: { $0.copy?.base.reveal() }),
     Sample(name: "COPY_RESTIC_PASSWORD", value: "c0py", read: { $0.copy?.password.reveal() }),

@@ -1,4 +1,3 @@
-import Foundation
 import Testing
 
 /// The core's folders stand one on the other: each uses types of those before it and of itself, never of those behind it.
@@ -9,38 +8,30 @@ import Testing
     "Backup", "Restore", "Drill", "List", "Program",
   ]
 
-  static let core = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Sources/BackupRestore")
-    .standardizedFileURL
-
-  /// The code of each file by its folder, without comments and texts.
-  static let code: [(folder: String, file: String, text: String)] = {
-    let files = FileManager.default.enumerator(at: core, includingPropertiesForKeys: nil)!.compactMap { $0 as? URL }
-    return files.filter { $0.pathExtension == "swift" }.map { file in
-      let text = (try? String(contentsOf: file, encoding: .utf8)) ?? ""
-      return (
-        file.deletingLastPathComponent().lastPathComponent, file.lastPathComponent,
-        text.replacing(/"(?:[^"\\\n]|\\.)*"/, with: "").replacing(/\/\/[^\n]*/, with: "")
-      )
-    }
-  }()
-
   @Test func everyFolderStandsInTheOrder() {
-    #expect(Set(Self.code.map(\.folder)) == Set(Self.order))
+    #expect(Set(SourceCode.all.map(\.folder)) == Set(Self.order))
   }
 
-  @Test(arguments: order) func aFolderUsesOnlyWhatStandsBeforeIt(folder: String) throws {
-    let definition =
-      /(?m)^(?:(?:public|final|indirect|private|fileprivate) )*(?:struct|class|enum|actor|protocol|typealias) (\w+)/
+  @Test func textIsNoCodeAndWhatIsPutIntoItIs() {
+    let text = """
+      let a = "Text \\(Inner.name("Quoted \\(Deep())")) more" // Comment
+      let b = /['"]Pattern['"]/
+      let c = Outer / 2
+      """
+    let types = SourceCode(folder: "", name: "", lines: [], code: SourceCode.code(of: text)).types
+    #expect(types == ["Inner", "Deep", "Outer"])
+  }
+
+  @Test(arguments: order) func aFolderUsesOnlyWhatStandsBeforeIt(folder: String) {
     let behind = Set(Self.order.drop { $0 != folder }.dropFirst())
-    var owners: [Substring: String] = [:]
-    for code in Self.code where behind.contains(code.folder) {
-      for match in code.text.matches(of: definition) { owners[match.1] = code.folder }
+    var owners: [String: String] = [:]
+    for file in SourceCode.all where behind.contains(file.folder) {
+      for type in file.definitions { owners[type] = file.folder }
     }
     #expect(folder == Self.order.last || !owners.isEmpty)
-    for code in Self.code where code.folder == folder {
-      let used = Set(code.text.matches(of: /(?:^|[^.\w])([A-Z]\w*)/).map(\.1)).filter { owners[$0] != nil }
-      #expect(
-        used.isEmpty, "\(folder)/\(code.file) uses \(used.sorted().map { "\(owners[$0]!)'s \($0)" }.joined(separator: ", "))")
+    for file in SourceCode.all where file.folder == folder {
+      let used = file.types.filter { owners[$0] != nil }.sorted()
+      #expect(used.isEmpty, "\(folder)/\(file.name) uses \(used.map { "\(owners[$0] ?? "")'s \($0)" }.joined(separator: ", "))")
     }
   }
 }

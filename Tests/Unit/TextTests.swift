@@ -28,6 +28,20 @@ import Testing
     ("\u{9B}2J", "\\u{009B}2J"), ("\r\n", "\\r\\n"), ("\0", "\\0"), ("", ""),
   ]) func controlCharactersAreShownAndNotSent(text: String, shown: String) { #expect(printable(text) == shown) }
 
+  @Test func columnsThatDoNotFitTheTerminalMakeASecondLine() {
+    var table = TextTable(["SET", "AGE", "CONTENT"])
+    table.add(["20260101T230000Z", "3 h", "database app (app.previous.20260101T230000Z)"])
+    table.add(["20260102T230000Z", "2 h", ""])
+    let wide = table.text(width: nil).split(separator: "\n")
+    #expect(wide.count == 3 && wide[1].hasPrefix("20260101T230000Z  3 h  database app"))
+    #expect(table.text(width: 200) == table.text(width: nil))
+    let narrow = table.text(width: 60)
+    #expect(narrow.split(separator: "\n").count == 5 && narrow.contains("\n  database app (app.previous.20260101T230000Z)"))
+    #expect(narrow.split(separator: "\n").allSatisfy { $0.count <= 60 })
+    // What is wider than that stays whole.
+    #expect(table.text(width: 10).contains("20260101T230000Z\n"))
+  }
+
   @Test func columnsOfATableAreAligned() {
     var table = TextTable(["A", "LONGER", "C"])
     table.add(["x", "y", "z"])

@@ -25,7 +25,11 @@ struct ApplyRetention: Sendable {
       if repositories.all.contains(where: \.deletesNothing) { return leftToServer() }
       let removed = try await removedByPolicy()
       // Every call to restic costs half a second of processor time for its key (measured).
-      if removed.isEmpty, let before, before.unrecorded(host).isEmpty, before.ahead(host) == nil { return .done }
+      if removed.isEmpty, let before, before.unrecorded(host).isEmpty, before.ahead(host) == nil,
+        !before.sets.contains(where: isPostponement)
+      {
+        return .done
+      }
       // The snapshots as they are now: the set just made is among them.
       let catalog = try await repositories.catalog()
       // Another backup may have begun, by a clock that is behind: its parts have no record yet.
@@ -39,6 +43,8 @@ struct ApplyRetention: Sendable {
         return .attention
       }
       try await apply(plan)
+      let marks = catalog.sets.filter(isPostponement).map(\.id)
+      if !marks.isEmpty { try await repositories.sets.forget(marks, prune: false) }
       let kept = catalog.of(host).filter { $0.record != nil && !plan.sets.contains($0.id) }
       if !isSecond { invocation.metrics.change { ($0.sets, $0.oldest) = (kept.count, kept.first?.id.date) } }
       return .done
@@ -47,9 +53,33 @@ struct ApplyRetention: Sendable {
       if (error as? Failure)?.cause == .appendOnly {
         return leftToServer()
       }
+      if (error as? Failure)?.cause == .locked, try await postpone(record, error, before) { return .done }
       log.error("set \(record.id) is saved, but retention failed", error)
       return .attention
     }
+  }
+
+  private static let postponed = "postponed"
+
+  /// A night whose set is saved is a good one, though somebody else has a repository: the next one forgets for both. Twice in a row is
+  /// told, and the mark for that is a snapshot of its own: nobody can change those that are there.
+  ///
+  /// - Returns: whether this is the first time.
+  private func postpone(_ record: Record, _ error: any Error, _ before: Catalog?) async throws -> Bool {
+    if before?.sets.contains(where: isPostponement) != false { return false }
+    struct Postponed: Encodable { let set: SetID }
+    let document = try JSONEncoder().encode(Postponed(set: record.id))
+    guard
+      case .success = await settled({
+        try await repositories.sets.write(["postponed.json": Array(document)], tags: ["kind=\(Self.postponed)"])
+      })
+    else { return false }
+    log.warning("set \(record.id) is saved; nothing is forgotten tonight, and the next backup does it: \(error)")
+    return true
+  }
+
+  private func isPostponement(_ snapshot: Snapshot) -> Bool {
+    snapshot.tag("kind") == Self.postponed && snapshot.hostname == host
   }
 
   private func leftToServer() -> ExitStatus {

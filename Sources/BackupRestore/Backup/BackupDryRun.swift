@@ -35,6 +35,7 @@ struct BackupDryRun: Sendable {
     for entry in plan.catalog.of(session.invocation.repositories.host) where entry.doubted || !entry.gone.isEmpty {
       output("set \(entry.id) is \(entry.mark)")
     }
+    if let busy = session.busy { log.info("\(busy): a backup would wait for it") }
     output("dry run: nothing was changed")
     return .done
   }

@@ -54,3 +54,26 @@ func blockingQueue() -> DispatchQueue { DispatchQueue(label: "blocking") }
 func settled<T: Sendable>(_ body: @Sendable () async throws -> T) async -> Result<T, any Error> {
   do { return .success(try await body()) } catch { return .failure(error) }
 }
+
+/// What did not answer in time.
+struct NoAnswer: Error, CustomStringConvertible {
+  let limit: Duration
+  var description: String { "no answer within \(Format.duration(limit.inSeconds))" }
+}
+
+/// The outcome of `body`, or after `limit` that there is none: for who asks many, and waits for nobody. What does not end is cancelled and
+/// left alone.
+func within<T: Sendable>(_ limit: Duration, _ body: @escaping @Sendable () async throws -> T) async -> Result<T, any Error> {
+  let (first, continuation) = AsyncStream.makeStream(of: Result<T, any Error>.self)
+  let work = Task { continuation.yield(await settled(body)) }
+  let clock = Task {
+    try? await Task.sleep(for: limit)
+    continuation.yield(.failure(NoAnswer(limit: limit)))
+  }
+  defer {
+    work.cancel()
+    clock.cancel()
+  }
+  for await result in first { return result }
+  return .failure(CancellationError())
+}

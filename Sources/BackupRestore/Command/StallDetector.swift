@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Synchronization
 
 /// Notices a transfer that stands still, and a repository that never answered. restic itself retries for 15 minutes, also on
@@ -24,6 +25,15 @@ package final class StallDetector: Sendable {
 
   /// A child says that it failed and tries again.
   func fail() { state.withLock { $0.trouble = $0.trouble ?? ContinuousClock().now } }
+
+  /// When a child that fails is given up; nil: it has answered before, and goes on trying for itself.
+  var givesUp: Date? {
+    let now = ContinuousClock().now
+    return state.withLock { state in
+      guard !state.moved, let since = state.trouble else { return nil }
+      return Date(timeIntervalSinceNow: now.duration(to: since + patience).inSeconds)
+    }
+  }
 
   /// Somebody else knows that it will not go on.
   func end() { state.withLock { $0.isOver = true } }

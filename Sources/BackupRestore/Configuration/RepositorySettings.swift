@@ -8,6 +8,8 @@ struct RepositorySettings: Sendable, Equatable {
   private(set) var newPassword: Secret?
   /// The host name that snapshots carry.
   let host: String
+  /// Another one that counts as it: the default of before, where this one is a default.
+  let formerHost: String?
   let certificateFile: String?
   /// Backend variables as restic reads them; `credentials` are the secret ones among them.
   let backend: [String: String]
@@ -42,13 +44,19 @@ struct RepositorySettings: Sendable, Equatable {
         "\(prefix)RESTIC_PASSWORD is not set", hint: "set it, or \(prefix)RESTIC_PASSWORD_FILE to a mounted Secret")
     }
     host = Self.host(&environment)
+    formerHost = !environment.isSet("RESTIC_HOST") && host != Self.commonHost ? Self.commonHost : nil
     certificateFile = environment.text("CERTIFICATE_FILE")
     backend = environment.all(Variable.backend)
     credentials = environment.all(Variable.backendSecrets).mapValues { Secret($0) }
     if prefix.isEmpty, let certificateFile, (try? FileStatus(certificateFile)) == nil {
       environment.report("CERTIFICATE_FILE: \(certificateFile) cannot be read", hint: "mount the CA certificate there")
     }
-    if host.contains(",") { environment.report("RESTIC_HOST is \"\(host)\"", hint: "use a name without a comma") }
+    if host.contains(",") {
+      let name = environment.isSet("RESTIC_HOST") || !environment.isSet("POD_NAMESPACE") ? "RESTIC_HOST" : "POD_NAMESPACE"
+      environment.report(
+        "\(name) is \"\(environment.text(name) ?? host)\"",
+        hint: "\(name == "RESTIC_HOST" ? "use" : "set RESTIC_HOST to") a name without a comma")
+    }
     guard var base, let password else { return nil }
     while base.count > 1, base.hasSuffix("/") { base.removeLast() }
     Self.rememberPassword(in: base)
@@ -56,7 +64,16 @@ struct RepositorySettings: Sendable, Equatable {
     self.password = password
   }
 
-  static func host(_ environment: inout Environment) -> String { environment.text("RESTIC_HOST") ?? "backup-restore" }
+  /// One application is one name: in Kubernetes its namespace, and its database or directory; elsewhere that of all.
+  static func host(_ environment: inout Environment) -> String {
+    let namespace = environment.text("POD_NAMESPACE")
+    if let host = environment.text("RESTIC_HOST") { return host }
+    guard let namespace else { return commonHost }
+    let directory = (environment.text("FILES_DIRECTORY") ?? FilesSettings.standardDirectory).split(separator: "/").last
+    return namespace + "/" + (environment.list("POSTGRES_DB").first ?? directory.map(String.init) ?? "files")
+  }
+
+  private static let commonHost = "backup-restore"
 
   /// With this password and no other.
   func with(password: Secret) -> RepositorySettings {

@@ -14,7 +14,10 @@ struct Variable: Sendable {
     Variable("RESTIC_REPOSITORY", "required", "base of the repositories files, pg-database and sets"),
     Variable("RESTIC_PASSWORD", "required", "password of the repositories"),
     Variable("RESTIC_NEW_PASSWORD", "", "the next password, for rotation"),
-    Variable("RESTIC_HOST", "backup-restore", "host name that snapshots carry, whatever the pod is called"),
+    Variable(
+      "RESTIC_HOST", "POD_NAMESPACE/database, else backup-restore",
+      "the application's name: the host name that its snapshots carry"),
+    Variable("POD_NAMESPACE", "", "the pod's namespace; the manifests set it (downward API)"),
     Variable("CERTIFICATE_FILE", "", "CA certificate of the repository server (PEM); empty means none"),
     Variable("COPY_RESTIC_REPOSITORY", "", "base of the second repository"),
     Variable("COPY_RESTIC_PASSWORD", "", "password of the second repository"),

@@ -40,33 +40,33 @@ public struct Drill: Sendable {
       let id = try await session.swap.newID()
 
       // Whatever can be known to be wrong, before anything is staged.
-      let ready = try await check(plan, session)
-      let report = RestoreReport(ready.plan, configuration)
+      let checked = try await check(plan, session)
+      let report = RestoreReport(checked.plan, configuration)
       output(report.announcement())
       if let unreadable = plan.files?.unreadable { log.warning("\(unreadable.text)") }
 
-      var staging = Staging(plan: ready.plan, id: id, found: ready.found, session: session)
+      var staging = Staging(plan: checked.plan, id: id, found: checked.found, session: session)
       if isDry {
-        try await staging.rehearse(isAcceptable: false)
+        try await staging.rehearseIdle(isAcceptable: false)
         output("dry run: nothing was changed")
         return .done
       }
       session.onClose { _ in _ = await finishing { await roles.drop() } }
       session.willStage(id)
-      try await roles.make(without: ready.found.missingRoles)
+      try await roles.make(without: checked.found.missingRoles)
       try await staging.rehearse(isAcceptable: false)
       let staged = try await staging.build()
       try staging.verify(staged)
 
       try await throwAway(plan, id, session)
       let how =
-        "restored\(ready.plan.strategy == .readBack ? " or read back" : ""), verified and thrown away in \(begin.elapsed)"
+        "restored\(checked.plan.strategy == .readBack ? " or read back" : ""), verified and thrown away in \(begin.elapsed)"
       output(report.summary(of: staged))
       guard try await record(how, plan) else { return .attention }
-      for problem in ready.refusals {
+      for problem in checked.refusals {
         log.warning("a restore here would be refused: \(problem.fact)\n  hint: \(problem.hint)")
       }
-      return staged.limits.isAlarming || !ready.refusals.isEmpty ? .attention : .done
+      return staged.limits.isAlarming || !checked.refusals.isEmpty ? .attention : .done
     }
   }
 
@@ -78,7 +78,7 @@ public struct Drill: Sendable {
       swaps.map { Problem("restore \($0) is unfinished", hint: "run restore --status, then restore, which finishes it") })
   }
 
-  private struct Ready: Sendable {
+  private struct Checked: Sendable {
     var plan: RestorePlan
     var found: RestorePreflight.Found
     /// Why a restore on this volume would be refused.
@@ -86,14 +86,14 @@ public struct Drill: Sendable {
   }
 
   /// Nothing live can be in its way. Files for which the volume has no room are read back.
-  private func check(_ plan: RestorePlan, _ session: Session) async throws -> Ready {
+  private func check(_ plan: RestorePlan, _ session: Session) async throws -> Checked {
     var problems: [Problem] = []
-    var ready = Ready(plan: plan, found: .init(clients: await invocation.clients()))
+    var checked = Checked(plan: plan, found: .init(clients: await invocation.clients()))
     if let server = session.server {
       let preflight = DatabasePreflight(
         server: server, plan: plan, live: [], makesRoles: !server.settings.prefix.isEmpty)
-      problems += try await preflight.problems(clients: ready.found.clients, base: invocation.environment)
-      if problems.isEmpty { ready.found.missingRoles = try await SavedRoles(plan, server).unmakeableOwners() }
+      problems += try await preflight.problems(clients: checked.found.clients, base: invocation.environment)
+      if problems.isEmpty { checked.found.missingRoles = try await SavedRoles(plan, server).unmakeableOwners() }
     }
     if let files = plan.files {
       let preflight = FilesPreflight(plan: plan, files: files, session: session)
@@ -105,25 +105,25 @@ public struct Drill: Sendable {
           log.warning("this set goes back by one restore for each volume: \(Failure(.refused, mounts))")
         }
       }
-      if let obstacle = try await obstacle(preflight, &ready) {
+      if let obstacle = try await obstacle(preflight, &checked) {
         log.warning("files are read back, not restored: \(obstacle.fact)")
-        ready.plan.strategy = .readBack
+        checked.plan.strategy = .readBack
       }
     }
     try Failure.collect(.refused, problems)
     _ = try session.scratch()
-    return ready
+    return checked
   }
 
   /// What keeps the files from being staged.
-  private func obstacle(_ preflight: FilesPreflight, _ ready: inout Ready) async throws -> Problem? {
+  private func obstacle(_ preflight: FilesPreflight, _ checked: inout Checked) async throws -> Problem? {
     if let problem = try preflight.stagingProblems().first { return problem }
     if isDry { return nil }
     let found = try await preflight.probe(swaps: false)
-    ready.found.limits = found.limits
-    ready.refusals = found.problems
+    checked.found.limits = found.limits
+    checked.refusals = found.problems
     if let directory = preflight.session.directory {
-      ready.refusals += try FilesPreflight.pinnedProblems(directory, preflight.plan.paths, deep: false)
+      checked.refusals += try FilesPreflight.pinnedProblems(directory, preflight.plan.paths, deep: false)
     }
     return found.problems.first
   }
@@ -142,7 +142,7 @@ public struct Drill: Sendable {
       output("\(only.rawValue) of set \(set): \(how); the set as a whole is not proven by that")
       return true
     }
-    let isDoubted = plan.source.catalog.of(record.host).contains { $0.id == set && $0.doubted }
+    let isDoubted = plan.source.catalog.of(invocation.repositories.host).contains { $0.id == set && $0.doubted }
     let empty = Doubt.empty(files: record.files, databases: record.databases)
     if isDoubted, !empty.isEmpty {
       log.warning(

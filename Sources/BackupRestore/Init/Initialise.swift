@@ -89,8 +89,12 @@ public struct Initialise: Sendable {
       }
       output("\(repository.title): created")
     } else {
-      let count = try opened.snapshots(in: repository.name).count
-      output("\(repository.title): was there, \(count) \(count == 1 ? "snapshot" : "snapshots")")
+      let snapshots = try opened.snapshots(in: repository.name)
+      let sets = snapshots.count { $0.tag("kind") == "set" }
+      let content =
+        repository.name == .sets
+        ? Format.count(sets, "set", "sets") : Format.count(snapshots.count, "snapshot", "snapshots")
+      output("\(repository.title): exists, \(content)")
     }
   }
 }

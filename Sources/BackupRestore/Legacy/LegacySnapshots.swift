@@ -127,7 +127,8 @@ extension Invocation {
       throw Failure(failure.status, failure.problems + [other])
     }
     for name in RepositoryName.old {
-      guard let error = opened.error(of: name) else { continue }
+      // Of one that does not answer nobody knows whether it exists.
+      guard let error = opened.error(of: name), (error as? Failure)?.status == .wrongPassword else { continue }
       log.warning("old-style repository \(repositories.repository(name).shown): \(error)")
     }
     let list = { (name: RepositoryName) in (try? opened.snapshots(in: name)) ?? [] }

@@ -1,7 +1,8 @@
 import FoundationEssentials
 import SystemPackage
 
-/// `restore --status`: what is in progress, unfinished, kept, scaled down, as repositories, database names and volume prove it.
+/// `restore --status`: what is live, at work, left half done, kept and scaled down, as volume, database names, locks and API server prove
+/// it; then what the repositories say. Takes no lock, and answers whatever does not.
 public struct StatusReport: Sendable {
   let invocation: Invocation
 
@@ -10,64 +11,164 @@ public struct StatusReport: Sendable {
 
   private var configuration: Configuration { invocation.configuration }
 
-  /// - Throws: `Failure` where repositories or server cannot be asked.
-  public func run() async throws -> ExitStatus {
-    let found = try await invocation.restorable()
-    let (catalog, old, host) = (found.catalog, found.legacy, invocation.repositories.host)
+  /// For each of those that are asked at once: what is at hand is said within two seconds.
+  private static let patience = Duration.milliseconds(1500)
+  /// For the repositories, which may be far away.
+  private static let repositoryPatience = Duration.seconds(20)
+
+  /// Never fails: what cannot be asked is said.
+  public func run() async -> ExitStatus {
+    async let repositories = repositoryLines()
+    output(await nearbyLines().joined(separator: "\n"))
+    output(await repositories.joined(separator: "\n"))
+    return .done
+  }
+
+  // MARK: At hand
+
+  private struct Nearby: Sendable {
+    var server: Server?
+    /// Who is at work.
+    var running: [String] = []
+    /// Databases that a restore was building.
+    var staging: [String] = []
+    var unknown: [String] = []
+  }
+
+  private func nearbyLines() async -> [String] {
+    async let asked = within(Self.patience) { try await askServer() }
+    async let application = within(Self.patience) { try await invocation.application()?.status() ?? [] }
+    let volume = await within(Self.patience) { try await blocking { try askVolume() } }
+    var found = Nearby()
+    switch await asked {
+    case .success(let answer): found = answer
+    case .failure(let error): found.unknown.append("database server: \(Self.brief(error))")
+    }
+    var lines: [String] = []
+    switch volume {
+    case .success(let isHeld):
+      if isHeld, found.running.isEmpty {
+        found.running.append("another run has \(printable(configuration.files?.directory ?? ""))")
+      }
+    case .failure(let error): found.unknown.append("files: \(Self.brief(error))")
+    }
+    lines += found.running.map { "in progress: \($0)" }
+    let server = found.server
+    let isVolumeKnown = (try? volume.get()) != nil
+    switch await within(
+      Self.patience, { [found] in try await kept(server, isVolumeKnown: isVolumeKnown, isBusy: !found.running.isEmpty) })
+    {
+    case .success(let kept):
+      lines = kept.live + lines
+      if found.running.isEmpty {
+        lines += kept.unfinished
+        lines += found.staging.map { "staging: database \($0), which the next restore drops; nothing live was changed" }
+      }
+      if lines.count == kept.live.count, found.unknown.isEmpty {
+        lines.append("quiet: no run is at work, and nothing waits to be finished")
+      }
+      lines += kept.volumes + ((try? await application.get()) ?? [])
+      lines.append(kept.table)
+    case .failure(let error): lines.append("kept for rollback: unknown: \(Self.brief(error))")
+    }
+    if case .failure(let error) = await application { found.unknown.append("application: \(Self.brief(error))") }
+    return lines + found.unknown.map { "unknown: \($0)" }
+  }
+
+  private func askServer() async throws -> Nearby {
+    var found = Nearby()
+    guard let settings = configuration.database else { return found }
+    let server = try await Server.connect(settings, configuration.waits)
+    found.server = server
+    for name in settings.names {
+      if let holder = try await server.holder(name) { found.running.append("database \(name) is held by \(holder.text)") }
+      if let holder = try await server.holder(name, .repositories) {
+        found.running.append("retention, copy or check of \(name) by \(holder.text); a restore need not wait for it")
+      }
+    }
+    found.staging = try await server.databases().sorted().filter { name in
+      settings.names.contains { DatabaseName.parse(name, live: $0)?.isStaging == true }
+    }
+    return found
+  }
+
+  /// Whether another run holds it.
+  private func askVolume() throws -> Bool {
+    guard let files = configuration.files else { return false }
+    guard let directory = try files.open() else {
+      throw Failure(.refused, "\(files.directory) does not exist or is not a directory", hint: "mount the volume there")
+    }
+    return DirectoryLock.isHeld(directory)
+  }
+
+  private struct Kept: Sendable {
+    var live: [String] = []
+    var unfinished: [String] = []
+    var volumes: [String] = []
+    var table = ""
+  }
+
+  private func kept(_ server: Server?, isVolumeKnown: Bool, isBusy: Bool) async throws -> Kept {
+    let swap = Swap(directory: isVolumeKnown ? try configuration.files?.open() : nil, server: server)
+    var found = Kept()
+    let states = try await swap.kept()
+    found.live =
+      states.last.map { last in
+        ["live: since \(last.id.date.map(Format.time) ?? last.id.text) by \(last.replacedBy ?? "a restore"), verified"]
+      } ?? ["live: no restore is known"]
+    if let journal = try swap.replacing() { found.unfinished.append("unfinished: \(swap.incomplete(journal))") }
+    for id in try swap.unfinished() where try swap.journal(id)?.phase != .replacing {
+      let state = try swap.journal(id) == nil ? "; nothing live was changed" : ""
+      found.unfinished.append("unfinished: restore \(id); the next restore finishes or undoes it\(state)")
+    }
+    found.volumes = try volumeLines(swap.directory)
+    found.table =
+      states.isEmpty ? "kept for rollback: nothing" : PreviousState.table(of: states, typing: configuration.typed)
+    return found
+  }
+
+  /// What restores of single volumes below FILES_DIRECTORY left there.
+  private func volumeLines(_ directory: Directory?) throws -> [String] {
+    guard let directory else { return [] }
+    return try Mount.below(directory).compactMap { mount in
+      guard let volume = try directory.directory(at: FilePath(mount.path)),
+        try !Swap(directory: volume, server: nil).restores().isEmpty
+      else { return nil }
+      return "on the volume \(printable(mount.path)): see FILES_PATHS=\(Format.shell(mount.path)) restore --status"
+    }
+  }
+
+  // MARK: The repositories
+
+  private func repositoryLines() async -> [String] {
+    let repositories = invocation.repositories
+    let found: Restorable
+    switch await within(Self.repositoryPatience, { try await invocation.restorable() }) {
+    case .success(let answer): found = answer
+    case .failure(let error): return ["repository: \(repositories.settings.shown): \(Self.brief(error))"]
+    }
+    let (catalog, host) = (found.catalog, repositories.host)
     var lines: [String] = []
     if let ahead = catalog.ahead(host) { lines.append("set \(ahead.id) is dated in the future: it is passed over") }
     if let last = catalog.of(host).last(where: { $0.record != nil && !$0.isAhead }) {
       lines.append("last set: \(last.id), \(Listing.age(last.id.date, Date())) old" + (last.mark.isEmpty ? "" : ", \(last.mark)"))
       if last.doubted, let sound = catalog.lastSound(host) { lines.append("last undoubted set: \(sound.id)") }
     } else {
-      lines.append("last set: none of \(host)\(old.items.isEmpty ? "" : "; old-style snapshots: \(old.items.count)")")
+      let legacy = found.legacy.items.isEmpty ? "" : "; old-style snapshots: \(found.legacy.items.count)"
+      lines.append("last set: none of \(host)\(legacy)")
     }
-    if let drilled = catalog.of(host).filter({ $0.drilled != nil }).last {
-      lines.append("last drill: set \(drilled.id) on \(drilled.drilled!.prefix(19))Z")
-    } else {
-      lines.append("last drill: none")
-    }
-    var server: Server?
-    if let settings = configuration.database {
-      server = try await Server.connect(settings, configuration.waits)
-      for name in settings.names {
-        if let holder = try await server?.holder(name) { lines.append("in progress: database \(name) is held by \(holder.text)") }
-        if let holder = try await server?.holder(name, .repositories) {
-          lines.append("in progress: retention, copy or check of \(name) by \(holder.text); a restore need not wait for it")
-        }
-      }
-    }
-    var kept: [PreviousState]?
-    do {
-      let swap = Swap(directory: try configuration.files?.open(), server: server)
-      if let journal = try swap.replacing() { lines.append("unfinished: \(swap.incomplete(journal))") }
-      for id in try swap.unfinished() { lines.append("unfinished: restore \(id); the next restore finishes or undoes it") }
-      kept = try await swap.kept()
-    } catch { lines.append("unknown: \(error)") }
-    if let server {
-      for name in try await server.databases().sorted() {
-        for live in server.settings.names where DatabaseName.parse(name, live: live)?.isStaging == true {
-          lines.append("staging: database \(name); the next restore drops it, unless one is in progress")
-        }
-      }
-    }
-    do { lines += try await invocation.application()?.status() ?? [] } catch { lines.append("application: unknown: \(error)") }
-    do { lines += try mountedLines() } catch { lines.append("unknown: \(error)") }
-    output(lines.joined(separator: "\n"))
-    output(
-      kept.map { $0.isEmpty ? "kept for rollback: nothing" : PreviousState.table(of: $0, typing: configuration.typed) }
-        ?? "kept for rollback: unknown, see above")
-    return .done
+    let drilled = catalog.of(host).last { $0.drilled != nil }
+    lines.append(drilled.map { "last drill: set \($0.id) on \(($0.drilled ?? "").prefix(19))Z" } ?? "last drill: none")
+    return lines
   }
 
-  /// What restores of single volumes below FILES_DIRECTORY left there.
-  private func mountedLines() throws -> [String] {
-    guard let directory = try configuration.files?.open() else { return [] }
-    return try Mount.below(directory).compactMap { mount in
-      guard let volume = try directory.directory(at: FilePath(mount.path)),
-        try !Swap(directory: volume, server: nil).restores().isEmpty
-      else { return nil }
-      return "on the volume \(printable(mount.path)): see FILES_PATHS=\(Format.shell(mount.path)) restore --status"
+  /// The fact alone, in one line.
+  private static func brief(_ error: any Error) -> String {
+    guard let failure = error as? Failure else { return printable("\(error)") }
+    switch failure.status {
+    case .wrongPassword: return "password refused"
+    case .repositoryMissing: return "does not exist"
+    default: return failure.problems[0].fact
     }
   }
 }

@@ -35,7 +35,7 @@ package actor Connection {
     (self.database, self.settings, self.waits, self.isWatched) = (database, settings, waits, isWatched)
     var options = [
       "host": settings.host, "port": String(settings.port), "dbname": database, "user": settings.user,
-      "application_name": "backup-restore \(Toolkit.name)", "client_encoding": "UTF8",
+      "application_name": "backup-restore \(Toolkit.run)", "client_encoding": "UTF8",
       "fallback_application_name": "backup-restore",
       "connect_timeout": String(max(2, min(30, waits.connect.components.seconds))),
       // A node that is lost frees its advisory lock within about a minute.

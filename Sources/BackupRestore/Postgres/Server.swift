@@ -52,6 +52,19 @@ struct Server: Sendable {
     Set(try await session.query("SELECT datname FROM pg_catalog.pg_database").map { $0[0]! })
   }
 
+  /// Who is connected to a database, `3 sessions of app` each.
+  func sessions(in name: String) async throws -> [String] {
+    try await session.query(
+      """
+      SELECT count(*), usename FROM pg_catalog.pg_stat_activity
+      WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid() AND usename IS NOT NULL GROUP BY usename ORDER BY 2
+      """, [name]
+    ).map { row in
+      let count = Int(row[0] ?? "") ?? 0
+      return "\(Format.count(count, "session", "sessions")) of \(printable(row[1] ?? ""))"
+    }
+  }
+
   func hasTablespace(_ name: String) async throws -> Bool {
     try await session.isTrue("SELECT EXISTS (SELECT FROM pg_catalog.pg_tablespace WHERE spcname = $1)", [name])
   }

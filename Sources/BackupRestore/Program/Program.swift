@@ -17,6 +17,11 @@ public enum Program {
     \(ExitStatus.table)
     """
 
+  /// Runs a command line, but `--version` alone, which names restic and PostgreSQL's clients as well.
+  public static func main(_ command: @Sendable ([String]) async -> Void) async {
+    if Toolkit.arguments == ["--version"] { print(await Versions.text()) } else { await command(Toolkit.arguments) }
+  }
+
   /// Runs `body` with the configuration of `environment` and ends with the status it returns.
   ///
   /// `reporting`: as what it is told to PING_URL and METRICS_PUSHGATEWAY_URL.

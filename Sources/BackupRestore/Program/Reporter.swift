@@ -14,7 +14,9 @@ public struct Reporter: Sendable {
   init(_ run: Run, _ settings: ReportingSettings, _ variables: [String: String]) {
     var environment = Environment(variables)
     (self.run, self.settings) = (run, settings)
-    host = RepositorySettings.host(&environment)
+    // A RESTIC_HOST of one's own may be every application's: the namespace tells them apart.
+    let (name, namespace) = (RepositorySettings.host(&environment), environment.text("POD_NAMESPACE"))
+    host = namespace.map { name.hasPrefix($0 + "/") ? name : "\($0)/\(name)" } ?? name
     base = Command.baseEnvironment(variables)
     proxies = variables.filter { ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"].contains($0.key.uppercased()) }
   }

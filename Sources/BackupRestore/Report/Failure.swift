@@ -31,6 +31,8 @@ package struct Failure: Error, Equatable, Sendable {
     case readerGone
     /// A pooler answers in the server's place.
     case pooler
+    /// Another process has a repository to itself, or a dead one seems to.
+    case locked
     /// The system lets this pod or user start no process more.
     case processLimit
   }

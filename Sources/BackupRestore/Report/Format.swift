@@ -1,4 +1,5 @@
 import FoundationEssentials
+import Glibc
 
 /// Numbers and times as people read them.
 package enum Format {
@@ -42,6 +43,22 @@ package enum Format {
   /// RFC 3339, UTC, whole seconds.
   static func time(_ date: Date) -> String { date.formatted(.iso8601) }
 
+  /// As the clock on the wall has it where somebody reads it, in UTC where something does.
+  static func local(_ date: Date) -> String {
+    isatty(STDOUT_FILENO) == 1 ? local(date, "%Y-%m-%d %H:%M:%S %Z") : time(date)
+  }
+
+  /// The time of day, with its zone.
+  static func clock(_ date: Date) -> String { local(date, "%H:%M:%S %Z") }
+
+  /// In the zone of TZ, by strftime(3).
+  private static func local(_ date: Date, _ format: String) -> String {
+    var (seconds, parts) = (time_t(date.timeIntervalSince1970), tm())
+    guard localtime_r(&seconds, &parts) != nil else { return time(date) }
+    let text = [CChar](unsafeUninitializedCapacity: 64) { $1 = strftime($0.baseAddress, 64, format, &parts) }
+    return String(decoding: text.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+
   private static func tenths(_ value: Double) -> String {
     let rounded = Int((value * 10).rounded())
     return "\(rounded / 10).\(rounded % 10)"
@@ -66,16 +83,37 @@ struct TextTable {
 
   mutating func add(_ row: [String]) { rows.append(row.map(printable)) }
 
-  var text: String {
+  /// As wide as the terminal; as wide as it needs to be where it is read by something else.
+  var text: String { text(width: Self.terminal) }
+
+  /// Of standard output; nil: it is none.
+  private static let terminal: Int? = {
+    var size = winsize()
+    return ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20 ? Int(size.ws_col) : nil
+  }()
+
+  /// No name and no id is broken: columns that do not fit make a second line.
+  func text(width: Int?) -> String {
     let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-    return rows.map { row in
-      var line = ""
-      for (column, cell) in row.enumerated() {
-        line += cell
-        if column < row.count - 1 { line += String(repeating: " ", count: widths[column] - cell.count + 2) }
-      }
-      return line
+    var (fitting, used) = (0, 0)
+    for column in widths {
+      if let width, fitting > 0, used + column > width { break }
+      (fitting, used) = (fitting + 1, used + column + 2)
+    }
+    return rows.flatMap { row in
+      let first = Self.line(Array(row[..<fitting]), widths)
+      let rest = row[fitting...].filter { !$0.isEmpty }.joined(separator: "  ")
+      return rest.isEmpty ? [first] : [first, "  " + rest]
     }.joined(separator: "\n")
+  }
+
+  private static func line(_ cells: [String], _ widths: [Int]) -> String {
+    var line = ""
+    for (column, cell) in cells.enumerated() {
+      line += cell
+      if column < cells.count - 1 { line += String(repeating: " ", count: widths[column] - cell.count + 2) }
+    }
+    return line
   }
 }
 

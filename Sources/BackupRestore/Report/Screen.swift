@@ -32,7 +32,7 @@ final class Screen: Sendable {
     var said = ""
   }
   private let state = Mutex(State())
-  private let isTerminal = isatty(STDERR_FILENO) == 1
+  let isTerminal = isatty(STDERR_FILENO) == 1
   private let errors = Outlet(STDERR_FILENO)
   /// The same one where both are one terminal or one pipe: lines and results stay in their order also when nobody reads.
   private let results: Outlet

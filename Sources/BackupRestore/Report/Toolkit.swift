@@ -11,6 +11,13 @@ public enum Toolkit {
   /// What follows the program's name.
   public static let arguments = Array(commandLine.dropFirst())
 
+  /// As others see this run: what it is called, and in Kubernetes where.
+  static let run: String = {
+    let environment = ProcessInfo.processInfo.environment
+    guard environment["KUBERNETES_SERVICE_HOST"]?.isEmpty == false else { return name }
+    return "\(name) in pod \(environment["HOSTNAME"] ?? ProcessInfo.processInfo.hostName)"
+  }()
+
   /// As the kernel has it. Swift 6.3 looks for it on the stack beside the environment and finds nothing where a preloaded library
   /// has changed that (measured with libfaketime): a `restore --list` would be a `restore`.
   private static let commandLine: [String] = {

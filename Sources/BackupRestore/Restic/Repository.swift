@@ -47,7 +47,13 @@ struct Repository: Sendable {
   func snapshots() async throws -> [Snapshot] {
     // 64 MiB of snapshots are some 60,000 of them.
     let result = try await run(["snapshots", "--no-lock"], output: .document(limit: 64 << 20), deadline: waits.connect)
-    return try decode([Snapshot].self, result.document, of: "snapshots")
+    return try decode([Snapshot].self, result.document, of: "snapshots").map { snapshot in
+      // What was saved under the default name of before is this application's.
+      guard let former = settings.formerHost, snapshot.hostname == former else { return snapshot }
+      var own = snapshot
+      own.hostname = settings.host
+      return own
+    }
   }
 
   func initialise() async throws {
@@ -88,7 +94,8 @@ struct Repository: Sendable {
 
   /// What retention would forget among the snapshots with `tag` of this host. Changes nothing, takes no lock.
   func forgettable(tag: String, policy: [String]) async throws -> [Snapshot] {
-    let arguments = ["forget", "--dry-run", "--no-lock", "--host", settings.host, "--tag", tag, "--group-by", "host"]
+    let hosts = [settings.host] + (settings.formerHost.map { [$0] } ?? [])
+    let arguments = ["forget", "--dry-run", "--no-lock", "--tag", tag, "--group-by", ""] + hosts.flatMap { ["--host", $0] }
     let result = try await run(arguments + policy, output: .document(limit: 64 << 20), deadline: waits.connect)
     // Without any snapshot restic prints nothing at all.
     if result.document.isEmpty { return [] }
@@ -126,8 +133,12 @@ struct Repository: Sendable {
   /// Known from the first lock on that a run could not take away.
   var deletesNothing: Bool { Self.undeletable.value.contains(shown) }
 
-  /// How restic says that it tries again.
+  /// How restic says that it tries again, and why.
   static let retrying = " returned error, retrying after "
+  static func reason(_ line: String) -> String? {
+    guard line.contains(retrying), let colon = line.ranges(of: ": ").last else { return nil }
+    return String(line[colon.upperBound...])
+  }
 
   /// For verbs that report progress.
   func watch() -> StallDetector { StallDetector(limit: waits.stall, patience: waits.connect) }
@@ -204,7 +215,8 @@ struct Repository: Sendable {
     var command = command
     command.environment.merge(extra) { $1 }
     watch?.begin()
-    let heard = ResticErrors(watch: watch)
+    let heard = ResticErrors(watch: watch, place: settings.shown)
+    defer { heard.finish() }
     let outcome = try await Runner.run(
       command, input: input, output: output, deadline: deadline, watch: watch, errors: heard.take)
     let all = heard.all

@@ -42,12 +42,19 @@ final class ResticErrors: Sendable {
     var refusals = Refusals()
     /// What follows is the stack of a crash.
     var isCrash = false
+    /// It has said that it tries again.
+    var isUnanswered = false
   }
 
   private let state = Mutex(Heard())
   private let watch: StallDetector?
+  /// Of the repositories, for messages.
+  private let place: String
 
-  init(watch: StallDetector? = nil) { self.watch = watch }
+  init(watch: StallDetector? = nil, place: String = "") { (self.watch, self.place) = (watch, place) }
+
+  /// The call is over.
+  func finish() { if state.withLock({ $0.isUnanswered }) { SilentRepository.end(place) } }
 
   var all: Heard { state.withLock { $0 } }
 
@@ -65,7 +72,12 @@ final class ResticErrors: Sendable {
     let line = line.trimming(" \r")
     // The second is restic's answer to a signal of ours.
     guard !line.isEmpty, !line.hasPrefix("signal terminated received") else { return }
-    if line.contains(Repository.retrying) { watch?.fail() }
+    if let reason = Repository.reason(line) {
+      watch?.fail()
+      state.withLock { $0.isUnanswered = true }
+      SilentRepository.tell(place, Secret.mask(reason), until: watch?.givesUp)
+      return remember(error: line)
+    }
     guard let message = ResticMessage(line: line) else {
       if state.withLock({ $0.isCrash }), !line.hasPrefix("subprocess ") { return }
       if ResticCrash(line) != nil { state.withLock { $0.isCrash = true } }

@@ -40,7 +40,8 @@ extension Repository {
     case .exited(11):
       return Failure(
         .locked, "\(shown) is locked by another run\(said)",
-        hint: "wait for it to end, raise LOCK_WAIT, or run restic unlock if it is known to be dead" + Self.ending(said))
+        hint: "wait for it to end, raise LOCK_WAIT, or run init --unlock, which shows who has it and removes what is named"
+          + Self.ending(said), cause: .locked)
     case .exited(12):
       return Failure(
         .wrongPassword, "\(shown): wrong repository password",

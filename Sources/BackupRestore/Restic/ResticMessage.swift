@@ -4,7 +4,7 @@ import FoundationEssentials
 struct Snapshot: Decodable, Equatable, Sendable {
   let id: String
   let time: String
-  let hostname: String?
+  var hostname: String?
   let paths: [String]?
   let tags: [String]?
   /// The snapshot this one was made of, by `copy` here or there, or by `tag`.

@@ -32,6 +32,12 @@ extension Staging {
     for problem in problems { log.warning("PostgreSQL will refuse \(problem.fact)") }
   }
 
+  /// For a dry run, which waits for nobody: whoever has the locks would drop what it builds.
+  mutating func rehearseIdle(isAcceptable: Bool = true) async throws {
+    guard let busy = session.busy else { return try await rehearse(isAcceptable: isAcceptable) }
+    log.info("\(busy): a restore would wait for it; whether PostgreSQL takes the set is not tried now")
+  }
+
   private func rehearsal(of target: RestorePlan.Target, on server: Server) async throws -> Rehearsal {
     var database = try await database(target, on: server)
     // Those that are made with the first real restore.

@@ -52,12 +52,15 @@ public struct Restore: Sendable {
 
       let report = RestoreReport(plan, invocation.configuration)
       output(report.announcement(over: found.live))
+      for connected in found.connected {
+        log.info("\(connected) connected: what they write until the swap stays in the state that is kept")
+      }
       if let unreadable = plan.files?.unreadable { log.warning("\(unreadable.text)") }
 
       // What PostgreSQL would refuse, before hours of loading.
       var staging = Staging(plan: plan, id: id, found: found, session: session)
       if options.dryRun {
-        try await staging.rehearse()
+        try await staging.rehearseIdle()
         output("dry run: nothing was changed")
         return .done
       }

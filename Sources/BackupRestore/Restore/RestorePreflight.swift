@@ -12,6 +12,8 @@ struct RestorePreflight: Sendable {
     var missingRoles: Set<String> = []
     /// What the volume does not keep of the files.
     var limits = FilesLimits()
+    /// Who is connected to what is replaced, in words.
+    var connected: [String] = []
   }
 
   /// - Parameter unfinished: whether an earlier restore that is unfinished is a problem: a dry run finishes none.
@@ -24,6 +26,13 @@ struct RestorePreflight: Sendable {
       let preflight = DatabasePreflight(server: server, plan: plan, live: found.live, makesRoles: true)
       problems += try await preflight.problems(clients: found.clients, base: session.invocation.environment)
       if problems.isEmpty { found.missingRoles = try await SavedRoles(plan, server).unmakeableOwners() }
+    }
+    if let server = session.server {
+      for target in plan.databases where found.live.contains(target.live) {
+        let sessions = try await server.sessions(in: target.live)
+        if sessions.isEmpty { continue }
+        found.connected.append("database \(printable(target.live)): \(sessions.joined(separator: ", "))")
+      }
     }
     if let files = plan.files {
       let preflight = FilesPreflight(plan: plan, files: files, session: session)

@@ -4,16 +4,23 @@ import FoundationEssentials
 public struct Rollback: Sendable {
   let invocation: Invocation
   let beginning: String?
+  let isDry: Bool
 
-  /// - Parameter beginning: of the id of what is taken back; nil: the newest that is kept.
-  public init(_ invocation: Invocation, _ beginning: String?) { (self.invocation, self.beginning) = (invocation, beginning) }
+  /// - Parameters:
+  ///   - beginning: of the id of what is taken back; nil: the newest that is kept.
+  ///   - dryRun: checks and announces, changes nothing.
+  public init(_ invocation: Invocation, _ beginning: String?, dryRun: Bool = false) {
+    (self.invocation, self.beginning, isDry) = (invocation, beginning, dryRun)
+  }
 
   /// - Throws: `Failure` 22 where what was replaced together is not there together, or something stands in the way of the swap.
   public func run() async throws -> ExitStatus {
     let invocation = try invocation.onVolume()
-    return try await Session.open(invocation, .everything(invocation.configuration)) { session in
+    var needs = Session.Needs.everything(invocation.configuration)
+    needs.looksOnly = isDry
+    return try await Session.open(invocation, needs) { session in
       try await session.application?.check()
-      let finished = try await session.finishEarlier()
+      let finished = isDry ? [] : try await session.finishEarlier()
       if beginning == nil, let done = finished.last(where: { $0.rollbackOf != nil }) {
         output("rollback \(done.id) was interrupted after its commit, and is finished now; to take that back, name it")
         return .done
@@ -22,6 +29,7 @@ public struct Rollback: Sendable {
       let previous = try PreviousState.choose(try await swap.kept(), beginning, newestByDefault: true)
       try previous.refuseIncomplete()
       try await refuseObstacles(of: previous, session)
+      if isDry { return dryRun(previous, session) }
       let id = try await swap.newID()
       let live = try await session.server?.databases() ?? []
       output("rolling back to what restore \(previous.id) replaced")
@@ -36,6 +44,13 @@ public struct Rollback: Sendable {
       await PreviousState.tell(in: swapped, invocation.configuration)
       return .done
     }
+  }
+
+  private func dryRun(_ previous: PreviousState, _ session: Session) -> ExitStatus {
+    output(PreviousState.table(of: [previous], typing: invocation.configuration.typed))
+    if let busy = session.busy { log.info("\(busy): a rollback would wait for it") }
+    output("dry run: nothing was changed; a rollback swaps what is live with that, and keeps what is live now")
+    return .done
   }
 
   /// What belongs to a database goes aside with it, as in a restore.

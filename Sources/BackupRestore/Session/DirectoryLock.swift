@@ -26,6 +26,16 @@ enum DirectoryLock {
     return opened
   }
 
+  /// Whether another run has it. The look itself holds it for less than who waits between two tries.
+  static func isHeld(_ directory: Directory) -> Bool {
+    // A description of its own, whose lock ends with it.
+    guard let own = try? FileDescriptor.open(directory.reached, .readOnly, options: [.directory, .closeOnExec]) else {
+      return false
+    }
+    defer { try? own.close() }
+    return flock(own.rawValue, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK
+  }
+
   /// Others may have it from now on; only another backup waits, before it does what comes after its own set. Nothing where it is not held.
   ///
   /// That is a second lock on the same directory, which flock(2) does not see and fcntl(2) does: of a directory, which nobody opens for
@@ -68,14 +78,18 @@ enum DirectoryLock {
 
   private static func waiting(_ what: String, _ waits: Waits, _ body: () throws -> Bool) async throws {
     let deadline = ContinuousClock().now + waits.lock
-    var told = false
+    var (told, isFirst) = (false, true)
     while try !body() {
-      if ContinuousClock().now >= deadline {
+      // Twice at least: somebody may have it for a moment, to see who has it.
+      defer { isFirst = false }
+      if !isFirst, ContinuousClock().now >= deadline {
         throw Failure(
           .locked, "\(what) in use by another run",
           hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
       }
-      if !told { log.info("\(what) locked by another run: waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)") }
+      if !told, waits.lock > .zero {
+        log.info("\(what) locked by another run: waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)")
+      }
       told = true
       try await Task.sleep(for: .milliseconds(500))
     }

@@ -14,6 +14,8 @@ final class Session: Sendable {
   let swap: Swap
   /// Nil where it stays up.
   let application: Application?
+  /// Who has a lock that this run only looks at, in words; nil: it could have them all.
+  let busy: String?
   /// What could not be had, of a session that reports it with whatever else is wrong.
   let missing: [any Error]
   private let needs: Needs
@@ -26,7 +28,7 @@ final class Session: Sendable {
     var filesHint: String?
     /// Whether the run may pause the application, or find it paused by one that was killed.
     var application = true
-    /// A dry run: the way out changes nothing either.
+    /// A dry run: it waits for nobody, and the way out changes nothing either.
     var looksOnly = false
     /// What cannot be had is `missing`, and no error yet.
     var isTolerant = false
@@ -66,13 +68,19 @@ final class Session: Sendable {
     var application: Application?
     if needs.application { do { application = try invocation.application() } catch { try keep(error) } }
     self.application = application
-    var server: Server?
+    var (server, busy): (Server?, String?)
     if let settings = needs.database {
       do { server = try await Server.connect(settings, invocation.configuration.waits) } catch { try keep(error) }
-      try await server?.lock(settings.names)
+      do { try await server?.lock(settings.names, wait: needs.looksOnly ? .zero : nil) } catch let failure as Failure
+        where failure.status == .locked && needs.looksOnly
+      { busy = failure.problems[0].fact }
     }
     self.server = server
-    directory = try await Self.lockFiles(invocation.configuration)
+    directory = try await needs.looksOnly ? invocation.configuration.files?.open() : Self.lockFiles(invocation.configuration)
+    if needs.looksOnly, busy == nil, let directory, DirectoryLock.isHeld(directory) {
+      busy = "\(directory.path) is in use by another run"
+    }
+    self.busy = busy
     if directory == nil, let files = invocation.configuration.files, let hint = needs.filesHint {
       try keep(Failure(.refused, "\(files.directory) does not exist or is not a directory", hint: hint))
     }

@@ -158,7 +158,7 @@ struct Catalog: Sendable {
     }
     if found.count > 1 {
       throw Failure(
-        .refused, "\(beginning) is ambiguous: \(found.prefix(4).map { "\($0.id) of \($0.host)" }.joined(separator: ", "))",
+        .refused, "\(beginning) is ambiguous: \(Set(found.map(\.id)).sorted().prefix(4).map(\.text).joined(separator: ", "))",
         hint: "name more of it; restore --list shows all sets")
     }
     guard let entry = found.first else {

@@ -74,8 +74,34 @@ struct Repositories: Sendable {
   ///
   /// - Parameter tolerant: whether one that does not exist is none.
   func merge(_ opened: Opened, ignoringMissing tolerant: Bool = false) throws {
-    let results = RepositoryName.own.filter { !tolerant || !opened.isMissing($0) }.compactMap { opened.results[$0] }
-    do { try Failure.merge(results) } catch { throw explained(error, results) }
+    let names = RepositoryName.own.filter { !tolerant || !opened.isMissing($0) }
+    let results = names.compactMap { opened.results[$0] }
+    do {
+      if let failure = common(names, opened) { throw failure }
+      try Failure.merge(results)
+    } catch { throw explained(error, results) }
+  }
+
+  /// What is wrong with several in the same way is said once.
+  private func common(_ names: [RepositoryName], _ opened: Opened) -> Failure? {
+    var (failed, failures): ([RepositoryName], [Failure]) = ([], [])
+    for name in names {
+      guard case .failure(let failure as Failure) = opened.results[name] else { continue }
+      failed.append(name)
+      failures.append(failure)
+    }
+    let all = RepositoryName.own.first.map { repository($0).shown.dropLast($0.rawValue.count) } ?? ""
+    let place = "\(all){\(failed.map(\.rawValue).joined(separator: ","))}"
+    let same = zip(failed, failures).map { name, failure in
+      Failure(
+        failure.status,
+        failure.problems.map {
+          Problem(
+            $0.fact.replacing(repository(name).shown, with: place).replacing("/\(name.rawValue)/", with: "/…/"), hint: $0.hint)
+        }, cause: failure.cause)
+    }
+    guard let first = same.first, same.count > 1, same.allSatisfy({ $0 == first }) else { return nil }
+    return first
   }
 
   /// One password for all: where it opens some of them only, a rotation was cut short.

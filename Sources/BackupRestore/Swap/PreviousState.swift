@@ -9,6 +9,16 @@ struct PreviousState: Equatable, Sendable {
   /// Its swap was committed, and the files are not all exchanged.
   var isUnfinished = false
 
+  /// What took its place: a set, or what a rollback brought back; nil where it was kept by an older toolkit.
+  var replacedBy: String? {
+    if let origin = files?.rollbackOf ?? mark?.rollbackOf { return "rollback of \(origin)" }
+    switch files?.source ?? mark?.source {
+    case .set(let id): return "set \(id)"
+    case .snapshots(let ids): return "old-style snapshots \(ids)"
+    case nil: return nil
+    }
+  }
+
   /// Somebody began to remove it: what is left is no state to go back to.
   var isBeingDiscarded: Bool { files?.phase == .discarding || mark?.isBeingDiscarded == true }
 

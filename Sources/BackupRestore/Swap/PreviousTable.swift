@@ -10,21 +10,28 @@ extension PreviousState {
 
   /// - Parameter volume: what is typed before commands.
   static func table(of kept: [PreviousState], typing volume: String = "") -> String {
-    var table = TextTable(["PREVIOUS", "HOLDS"])
+    var table = TextTable(["PREVIOUS", "LIVE UNTIL", "REPLACED BY", "HOLDS"])
     for previous in kept {
-      var holds = previous.databases.map { "database \($0.to) (\($0.from))" } + (previous.files == nil ? [] : ["files"])
-      holds += previous.missingDatabases.map { "NOT FOUND: database \($0)" }
-      if let directory = previous.missingFiles { holds.append("NOT FOUND: files of \(printable(directory))") }
-      if let safety = previous.mark?.safety { holds.append("its files are in set \(safety)") }
-      if previous.isUnfinished { holds.append("unfinished: backup or the next restore finishes it") }
-      if previous.isBeingDiscarded { holds.append("being discarded: the next restore removes the rest") }
-      table.add([previous.id.text, holds.joined(separator: ", ")])
+      table.add([
+        previous.id.text, previous.id.date.map(Format.local) ?? "", previous.replacedBy ?? "",
+        previous.contents.joined(separator: ", "),
+      ])
     }
-    let newest = kept.last!
+    guard let newest = kept.last else { return table.text }
     if newest.isUnfinished { return table.text }
     let isWhole = !newest.isHalf && !newest.isBeingDiscarded
     let back = newest.mark?.safety.map { "--in-place \($0)" } ?? (isWhole ? "--rollback \(newest.id)" : nil)
     return table.text + "\n" + (back.map { "back again: \(volume)restore \($0); " } ?? "")
       + "free its room: \(volume)restore --discard-previous \(newest.id)"
+  }
+
+  private var contents: [String] {
+    var contents = databases.map { "database \($0.to) (\($0.from))" } + (files == nil ? [] : ["files"])
+    contents += missingDatabases.map { "NOT FOUND: database \($0)" }
+    if let directory = missingFiles { contents.append("NOT FOUND: files of \(printable(directory))") }
+    if let safety = mark?.safety { contents.append("its files are in set \(safety)") }
+    if isUnfinished { contents.append("unfinished: backup or the next restore finishes it") }
+    if isBeingDiscarded { contents.append("being discarded: the next restore removes the rest") }
+    return contents
   }
 }

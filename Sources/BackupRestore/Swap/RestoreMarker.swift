@@ -9,6 +9,9 @@ struct RestoreMarker: Codable, Equatable, Sendable {
   /// `--in-place`: no old files are kept; this set holds all that was live.
   let safety: SetID?
   var isBeingDiscarded: Bool? = nil
+  /// What replaced it, and the restore that a rollback took back; nil in those of before.
+  var source: RestoreSource.Name? = nil
+  var rollbackOf: RestoreID? = nil
 
   private static let title = "kept by backup-restore: "
 
@@ -38,8 +41,11 @@ struct RestoreMarker: Codable, Equatable, Sendable {
     self = mark
   }
 
-  init(files: String?, databases: [String], safety: SetID?) {
+  init(
+    files: String?, databases: [String], safety: SetID?, source: RestoreSource.Name? = nil, rollbackOf: RestoreID? = nil
+  ) {
     (self.files, self.databases, self.safety) = (files, databases, safety)
+    (self.source, self.rollbackOf) = (source, rollbackOf)
   }
 
   static func statement(_ database: String, _ comment: String?) -> String {

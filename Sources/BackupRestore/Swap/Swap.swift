@@ -113,7 +113,10 @@ struct Swap: Sendable {
   /// A database that is kept says what belongs to it, and one that comes back says it no more.
   func comments(_ journal: SwapJournal, _ server: Server, withFiles: Bool) async throws -> [String] {
     let kept = journal.renames.filter { DatabaseName.isPrevious($0.to) }
-    let mark = RestoreMarker(files: withFiles ? directory?.path.string : nil, databases: kept.map(\.from), safety: journal.safety)
+    let mark = RestoreMarker(
+      files: withFiles ? directory?.path.string : nil, databases: kept.map(\.from), safety: journal.safety,
+      source: journal.source,
+      rollbackOf: journal.rollbackOf)
     var statements: [String] = []
     for rename in journal.renames {
       let comment = try await server.comment(rename.from)

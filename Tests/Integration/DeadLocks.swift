@@ -1,0 +1,63 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+/// Locks in a repository of processes that are gone, or seem to be.
+@Suite(.servers, .timeLimit(.minutes(45))) struct DeadLocks {
+  static let policy = ["RESTIC_KEEP_LAST": "2", "RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "LOCK_WAIT": "1"]
+
+  /// A restic that has a lock on one of the repositories, until `end` is written to.
+  static func lock(_ site: Site, _ name: String) async throws -> Shell.Running {
+    try await Shell.script("mkfifo end.\(name)", in: site.root)
+    let holder = Shell.Running(
+      "timeout",
+      ["900", "sh", "-c", "{ echo content; cat '\(site.root)/end.\(name)'; } | restic backup --quiet --stdin --host elsewhere"],
+      environment: site.settings.merging(["RESTIC_REPOSITORY": site.repository + "/" + name]) { $1 })
+    try await site.until("ls repository/\(name)/locks | grep -q .")
+    return holder
+  }
+
+  static func release(_ site: Site, _ name: String, _ holder: Shell.Running) async throws {
+    try await Shell.script("echo >end.\(name)", in: site.root)
+    _ = try await holder.result
+  }
+
+  @Test func aLockCostsTheFirstNightNothingAndTheSecondIsTold() async throws {
+    let site = try await Looking.site(Self.policy)
+    try await Staged.succeed(site, "backup")
+    let holder = try await Self.lock(site, "pg-database")
+    let first = try await site.run("backup")
+    #expect(first.code == 0 && first.errors.contains("nothing is forgotten tonight, and the next backup does it"), "\(first)")
+    #expect(try await site.sets().count == 3)
+    let second = try await site.run("backup")
+    #expect(
+      second.code == 4 && second.errors.contains("retention failed") && second.errors.contains("init --unlock"), "\(second)")
+    try await Self.release(site, "pg-database", holder)
+    let third = try await Staged.succeed(site, "backup")
+    #expect(try await site.sets().count == 2, "\(third)")
+    // And what was in the way once is forgotten with it: the next time is a first time again.
+    let again = try await Self.lock(site, "files")
+    #expect(try await site.run("backup").code == 0)
+    try await Self.release(site, "files", again)
+    try await Staged.succeed(site, "backup")
+    #expect(try await site.sets().count == 2)
+  }
+
+  @Test func locksAreShownAndThoseThatAreNamedRemoved() async throws {
+    let site = try await Looking.site(Self.policy)
+    #expect(try await Staged.succeed(site, "init", "--unlock").output == "no repository is locked\n")
+    let holder = try await Self.lock(site, "files")
+    let shown = try await Staged.succeed(site, "init", "--unlock")
+    let id = try #require(shown.output.firstMatch(of: /files  ([0-9a-f]{8}): process \d+ of \S+, [\d.]+ s old/)?.1)
+    #expect(shown.output.contains("init --unlock \(id)"), "\(shown)")
+    #expect(try await site.run("init", ["--unlock", "0000"]).code == 22)
+    #expect(try await site.run("init", ["--rotate-password", "--unlock"]).code == 64)
+    #expect(try await site.run("init", ["0000"]).code == 64)
+    let removed = try await Staged.succeed(site, "init", "--unlock", String(id))
+    #expect(removed.output == "files: removed \(id)\n", "\(removed)")
+    #expect(try FileManager.default.contentsOfDirectory(atPath: site.repository + "/files/locks").isEmpty)
+    try await Self.release(site, "files", holder)
+  }
+}
