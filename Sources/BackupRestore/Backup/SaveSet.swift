@@ -91,7 +91,7 @@ struct SaveSet: Sendable {
 
   /// Written last: from here on the set exists.
   private func write(_ record: Record, roles: String) async throws {
-    var documents = ["set.json": try record.encoded()]
+    var documents: [Directory.Name: [UInt8]] = ["set.json": try record.encoded()]
     if !record.databases.isEmpty { documents["roles.sql"] = Array(roles.utf8) }
     try await repositories.sets.write(documents, tags: record.tags)
   }

@@ -22,8 +22,8 @@ public struct StatusReport: Sendable {
     } else {
       lines.append("last set: none of \(host)\(old.items.isEmpty ? "" : "; old-style snapshots: \(old.items.count)")")
     }
-    if let drilled = catalog.of(host).filter({ $0.drilled != nil }).last {
-      lines.append("last drill: set \(drilled.id) on \(drilled.drilled!.prefix(19))Z")
+    if let (id, time) = catalog.of(host).compactMap({ entry in entry.drilled.map { (entry.id, $0) } }).last {
+      lines.append("last drill: set \(id) on \(time.prefix(19))Z")
     } else {
       lines.append("last drill: none")
     }

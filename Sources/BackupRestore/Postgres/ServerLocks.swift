@@ -86,8 +86,10 @@ extension Server {
       WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.pid <> pg_catalog.pg_backend_pid()
         AND (l.classid::bigint << 32 | l.objid::bigint) = \(Self.key(name, work)) LIMIT 1
       """)
-    return rows.first.map { row in
-      Holder(session: row[0]!, role: row[1]!, application: row[2]!, place: row[3]!, isOwnRole: row[4] == "t")
+    return try rows.first.map { row in
+      Holder(
+        session: try row.text(0), role: try row.text(1), application: try row.text(2), place: try row.text(3),
+        isOwnRole: row.isTrue(4))
     }
   }
 

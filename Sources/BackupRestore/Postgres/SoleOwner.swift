@@ -75,6 +75,6 @@ extension DatabaseProperties {
             AND o.acl::text IS DISTINCT FROM i.initprivs::text)
       ORDER BY 2
       """)
-    return rows.first.map { SoleOwner(role: $0[0]!, ofDatabaseOwner: rows.compactMap { $0[1] }) }
+    return try rows.first.map { SoleOwner(role: try $0.text(0), ofDatabaseOwner: rows.compactMap { $0[1] }) }
   }
 }

@@ -20,8 +20,7 @@ extension PreviousState {
       if previous.isBeingDiscarded { holds.append("being discarded: the next restore removes the rest") }
       table.add([previous.id.text, holds.joined(separator: ", ")])
     }
-    let newest = kept.last!
-    if newest.isUnfinished { return table.text }
+    guard let newest = kept.last, !newest.isUnfinished else { return table.text }
     let isWhole = !newest.isHalf && !newest.isBeingDiscarded
     let back = newest.mark?.safety.map { "--in-place \($0)" } ?? (isWhole ? "--rollback \(newest.id)" : nil)
     return table.text + "\n" + (back.map { "back again: \(volume)restore \($0); " } ?? "")
