@@ -61,8 +61,8 @@ struct Dump: Sendable {
   /// A table that is replaced while its lock is waited for is another one in a newer snapshot; one that somebody has for himself is waited
   /// for with nothing held.
   private static func export(_ reader: EvidenceReader, _ name: String, _ waits: Waits, locking: Bool) async throws -> Exported {
-    let deadline = ContinuousClock().now + waits.lock
-    var (replaced, told) = (0, false)
+    var waiting = Waiting(waits.lock)
+    var replaced = 0
     while true {
       try await reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
       let snapshot = try await reader.connection.row("SELECT pg_catalog.pg_export_snapshot()").text(0)
@@ -87,10 +87,9 @@ struct Dump: Sendable {
       } catch let error as DatabaseError where ["55P03", "57014"].contains(error.state) {
         try await reader.connection.execute("ROLLBACK")
         let blocker = try await reader.blocker() ?? "another session, which is gone by now"
-        if ContinuousClock().now >= deadline { throw blocked(name, by: blocker, waits) }
-        if !told { log.info("database \(name) waits for \(blocker): up to \(waits.lock.components.seconds) s (LOCK_WAIT)") }
-        told = true
-        try await Task.sleep(for: .seconds(1))
+        try await waiting.pause(
+          .seconds(1), telling: "database \(name) waits for \(blocker): up to \(waits.lock.components.seconds) s (LOCK_WAIT)",
+          until: blocked(name, by: blocker, waits))
       }
     }
   }

@@ -11,24 +11,18 @@ extension Server {
 
   /// - Throws: `Failure` 11 where another session holds one for longer than `wait`, LOCK_WAIT unless given.
   func lock(_ names: [String], for work: Work = .database, wait: Duration? = nil) async throws {
-    let deadline = ContinuousClock().now + (wait ?? waits.lock)
-    var told = false
+    var waiting = Waiting(wait ?? waits.lock)
     for name in names.sorted() {
       while try await !session.isTrue("SELECT pg_catalog.pg_try_advisory_lock(\(Self.key(name, work)))") {
         let holder = try await holder(name, work)
         let fact =
           work == .database ? "database \(name) is" : "the retention, copy and check of an earlier set of database \(name) is"
-        if ContinuousClock().now >= deadline {
-          throw Failure(
-            .locked, "\(fact) in use by \(holder?.text ?? "another session")",
-            hint: holder?.hint(settings, waits) ?? "run it again, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
-        }
-        if !told {
-          let text = holder?.text ?? "another session"
-          log.info("\(fact) locked by \(text): waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)")
-        }
-        told = true
-        try await Task.sleep(for: .milliseconds(500))
+        let who = holder?.text ?? "another session"
+        try await waiting.pause(
+          telling: "\(fact) locked by \(who): waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)",
+          until: Failure(
+            .locked, "\(fact) in use by \(who)",
+            hint: holder?.hint(settings, waits) ?? "run it again, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)"))
       }
     }
   }
