@@ -67,7 +67,7 @@ final class ClientErrors: Sendable {
     // Rows of the dump may stand in these.
     guard let shown, !["CONTEXT:", "DETAIL:", "LINE ", "COPY "].contains(where: line.hasPrefix) else { return }
     if shown < Self.mostShown {
-      log.info("\(line.hasPrefix(program) ? "" : program + ": ")\(Secret.mask(printable(line)))")
+      log.info("\(line.hasPrefix(program) ? "" : program + ": ")\(redacted(line))")
     } else if shown == Self.mostShown {
       log.info("\(program): further lines are counted and not shown")
     }
