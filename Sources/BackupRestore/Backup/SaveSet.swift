@@ -108,7 +108,7 @@ struct SaveSet: Sendable {
       numbers.unreadable = record.files.map { $0.unreadable?.count ?? 0 }
       numbers.sets = own.count { $0.record != nil } + 1
       numbers.oldest = own.first { $0.record != nil }?.id.date ?? record.id.date
-      numbers.lastDrill = own.compactMap(\.drilled).max().flatMap(Snapshot.date)
+      numbers.lastDrill = own.compactMap(\.drilled).max().flatMap(Format.read)?.date
       numbers.retentionHeld = !record.doubts.isEmpty
       numbers.down = session.application?.seconds
     }
