@@ -95,7 +95,7 @@ extension PreviousState {
   }
 
   /// - Throws: `Failure` 22 where what is kept is not all that was live.
-  func refuseIncomplete() throws {
+  func refuseIncomplete() throws(Failure) {
     try Failure.collect(.refused, missingProblems)
     if isBeingDiscarded {
       throw Failure(
@@ -111,7 +111,7 @@ extension PreviousState {
 
   /// - Parameter beginning: of the id of one; nil: the newest, or where several are kept and not `newestByDefault`, none.
   /// - Throws: `Failure` 22 where not one is meant.
-  static func choose(_ kept: [PreviousState], _ beginning: String?, newestByDefault: Bool) throws -> PreviousState {
+  static func choose(_ kept: [PreviousState], _ beginning: String?, newestByDefault: Bool) throws(Failure) -> PreviousState {
     let found = beginning.map { text in kept.filter { $0.id.text.hasPrefix(text) } } ?? kept
     guard let newest = found.last else {
       throw Failure(
