@@ -95,6 +95,11 @@ package actor Connection {
     try await stoppable { try await run(sql, parameters, simple: false, $0) }
   }
 
+  /// The first column, which is never NULL.
+  nonisolated func column(_ sql: String, _ parameters: [String?] = []) async throws -> [String] {
+    try await query(sql, parameters).map { try $0.text(0) }
+  }
+
   /// The row of a query that has one whatever is in the database.
   nonisolated func row(_ sql: String, _ parameters: [String?] = []) async throws -> Row {
     try await query(sql, parameters).first ?? Row([], of: sql)

@@ -142,7 +142,7 @@ struct EvidenceReader: Sendable {
   }
 
   func extensions() async throws -> [String] {
-    try await connection.query("SELECT extname FROM pg_catalog.pg_extension ORDER BY 1").map { try $0.text(0) }
+    try await connection.column("SELECT extname FROM pg_catalog.pg_extension ORDER BY 1")
   }
 
   /// md5 is missing on servers in FIPS mode; sha256 takes bytea and is everywhere since 11. Each is read once: lo_get is volatile, so

@@ -72,24 +72,22 @@ struct RoleReader: Sendable {
 
   /// The roles and every role they are a member of.
   private func withParents(_ names: [String]) async throws -> [String] {
-    try await connection.query(
+    try await connection.column(
       """
       WITH RECURSIVE wanted(oid) AS (
         SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[])
         UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN wanted w ON m.member = w.oid)
       SELECT r.rolname FROM pg_catalog.pg_roles r JOIN wanted w ON w.oid = r.oid WHERE r.rolname !~ '^pg_' ORDER BY 1
-      """, [SQL.array(names)]
-    ).map { try $0.text(0) }
+      """, [SQL.array(names)])
   }
 
   private func leftOut(_ names: String) async throws -> [String] {
-    try await connection.query(
+    try await connection.column(
       """
       WITH RECURSIVE \(Self.members(of: "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[])"))
       SELECT r.rolname FROM pg_catalog.pg_roles r JOIN below b USING (oid)
       WHERE r.rolcanlogin AND r.rolsuper AND r.rolname <> ALL ($1::text[]) ORDER BY 1
-      """, [names]
-    ).map { try $0.text(0) }
+      """, [names])
   }
 
   private func attributes(_ wanted: String, passwords: Bool) async throws -> [Row] {

@@ -49,7 +49,7 @@ struct Server: Sendable {
   }
 
   func databases() async throws -> Set<String> {
-    Set(try await session.query("SELECT datname FROM pg_catalog.pg_database").map { try $0.text(0) })
+    Set(try await session.column("SELECT datname FROM pg_catalog.pg_database"))
   }
 
   func hasTablespace(_ name: String) async throws -> Bool {
@@ -150,9 +150,7 @@ extension Connection {
   /// The names of all roles, or of those whose comment is `mark`.
   func roles(marked mark: String? = nil) async throws -> [String] {
     let marked = " WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1"
-    let rows = try await query(
-      "SELECT rolname FROM pg_catalog.pg_roles" + (mark == nil ? "" : marked), mark.map { [$0] } ?? [])
-    return try rows.map { try $0.text(0) }
+    return try await column("SELECT rolname FROM pg_catalog.pg_roles" + (mark == nil ? "" : marked), mark.map { [$0] } ?? [])
   }
 }
 

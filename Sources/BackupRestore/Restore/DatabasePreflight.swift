@@ -75,13 +75,13 @@ struct DatabasePreflight: Sendable {
     }
     if superuser { return problems }
     // Not of superusers: that would give away every right. What belongs to one is tried, and PostgreSQL says whether it can.
-    let strangers = try await session.query(
+    let strangers = try await session.column(
       """
       SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[]) AND NOT rolsuper
         AND NOT pg_catalog.pg_has_role(current_user, oid, 'MEMBER') ORDER BY 1
       """, [SQL.array(roles.uses.filter(\.owns).map(\.name))])
-    return try problems
-      + strangers.map { try $0.text(0) }.map { owner in
+    return problems
+      + strangers.map { owner in
         Problem(
           "\(user) is not a member of \(owner), which owns objects of the set",
           hint: "GRANT \(SQL.identifier(owner)) TO \(SQL.identifier(user)), run by a superuser")
@@ -93,13 +93,13 @@ struct DatabasePreflight: Sendable {
   /// Retained WAL grows by all that is restored; a full pg_wal stops the whole server, live database included (measured).
   private func serverProblems() async throws -> [Problem] {
     var problems: [Problem] = []
-    let slots = try await session.query(
+    let slots = try await session.column(
       """
       SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL
         AND current_setting('max_slot_wal_keep_size') = '-1' AND (database IS NULL OR NOT (database = ANY (SELECT unnest($1::text[]))) OR NOT $2::bool)
       """,
       [SQL.array(plan.databases.map(\.live)), plan.dropsSlots ? "t" : "f"])
-    for slot in try slots.map({ try $0.text(0) }) {
+    for slot in slots {
       problems.append(
         Problem(
           "replication slot \(slot) is inactive and retains WAL: a restore would fill the server's disk",
@@ -135,12 +135,12 @@ struct DatabasePreflight: Sendable {
   /// Who may make it is asked by trying: managed servers allow more than the catalogs say.
   private func extensionProblems(_ target: RestorePlan.Target) async throws -> [Problem] {
     if plan.acceptsDifferences { return [] }
-    let missing = try await session.query(
+    let missing = try await session.column(
       "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT name FROM pg_catalog.pg_available_extensions) ORDER BY 1",
       [SQL.array(target.part.evidence?.extensions ?? [])])
-    return try missing.map { row in
+    return missing.map { name in
       Problem(
-        "extension \(try row.text(0)) is not installed on the server",
+        "extension \(name) is not installed on the server",
         hint: "install its package on the server, or do without what needs it: restore --accept-differences")
     }
   }

@@ -36,8 +36,7 @@ extension Server {
               "end them, or GRANT pg_signal_backend TO \(SQL.identifier(user)); a superuser's can only be ended by a superuser"))
       }
     }
-    for row in try await session.query("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", [name]) {
-      let transaction = try row.text(0)
+    for transaction in try await session.column("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", [name]) {
       problems.append(
         Problem(
           "prepared transaction \(transaction) is open in database \(name) and blocks the swap",
@@ -49,18 +48,18 @@ extension Server {
   /// What belongs to a database whatever it is called, and would stay on the previous one.
   private func followers(of name: String, dropsSlots: Bool?) async throws -> [Problem] {
     var problems: [Problem] = []
-    let subscriptions = try await session.query(
+    let subscriptions = try await session.column(
       """
       SELECT s.subname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
       WHERE d.datname = $1 AND s.subenabled
       """, [name])
-    for subscription in try subscriptions.map({ try $0.text(0) }) {
+    for subscription in subscriptions {
       problems.append(
         Problem(
           "subscription \(subscription) belongs to database \(name) and would go on filling the previous one",
           hint: "ALTER SUBSCRIPTION \(SQL.identifier(subscription)) DISABLE in that database; enable it anew after the restore"))
     }
-    let slots = try await session.query("SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1", [name])
+    let slots = try await session.column("SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1", [name])
     if dropsSlots == true {
       if !slots.isEmpty, try await !session.mine("rolsuper OR rolreplication") {
         problems.append(
@@ -70,7 +69,7 @@ extension Server {
       }
       return problems
     }
-    for slot in try slots.map({ try $0.text(0) }) {
+    for slot in slots {
       let hint =
         dropsSlots == nil ? "SELECT pg_drop_replication_slot(\(SQL.literal(slot)))" : "run with --drop-slots"
       problems.append(
