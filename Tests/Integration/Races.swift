@@ -32,7 +32,7 @@ import Testing
     let (settings, clients) = (configuration.database!, Clients(directories: [15: Cluster.binaries]))
     let dump = try await Dump.prepare(site.database, settings, configuration.waits, clients: clients)
     return try await dump.save(
-      into: try repository(site, delay: delay), settings: settings, set: .init(Date()), clients: clients, isPaused: false
+      into: try repository(site, delay: delay), set: .init(Date()), clients: clients, isPaused: false
     ).part
   }
 

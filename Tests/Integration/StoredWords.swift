@@ -54,7 +54,10 @@ import Testing
     let script = "-- Roles the databases of this set refer to.\n" + RoleReader.unlessExists(role, body)
     try await session.transaction(RoleScript.statements(script))
     let made = try await session.query("SELECT rolsuper, rolconfig FROM pg_catalog.pg_roles WHERE rolname = $1", [role])
-    #expect(made == [["f", "{\"search_path=\\\"public;alter/**/role/**/\(role)/**/superuser\\\"\",work_mem=9MB}"]])
+    #expect(
+      made.map { [$0[0], $0[1]] } == [
+        ["f", "{\"search_path=\\\"public;alter/**/role/**/\(role)/**/superuser\\\"\",work_mem=9MB}"]
+      ])
     // Two statements in one message are an error, whatever they are.
     await #expect(throws: DatabaseError.self) { try await session.transaction(["SELECT 1; SELECT 2"]) }
   }

@@ -37,6 +37,11 @@ import Testing
     #expect(Secret.mask("a mask-me b mask-me-too c {} d") == "a *** b *** c {} d")
   }
 
+  @Test func aSecretIsHiddenBeforeControlCharactersAreShown() {
+    _ = Secret("mask\tme")
+    #expect(redacted("a mask\tme b\u{1B}") == "a *** b\\u{1B}")
+  }
+
   @Test func thePasswordInAUrlIsMaskedEvenWhereItHasAnAt() throws {
     let settings = try configuration(["RESTIC_REPOSITORY": "rest:https://me:pa:ss@word@host:8000/x"]).repository
     #expect(settings.shown == "rest:https://me:***@host:8000/x")

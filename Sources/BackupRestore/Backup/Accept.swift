@@ -33,10 +33,10 @@ public struct Accept: Sendable {
       }
     }
     struct Acceptance: Encodable { let set: SetID, accepted: String }
-    let document = try JSONEncoder().encode(Acceptance(set: entry.id, accepted: Format.time(now)))
+    let document = try JSON.encoded(Acceptance(set: entry.id, accepted: Format.time(now)))
     // In both: retention here may forget the set, and what says that it is accepted, before the next copy.
     for repositories in copyHolds ? invocation.withCopy : [repositories] {
-      try await repositories.sets.write(["accept.json": Array(document)], tags: ["kind=accept", "set=\(entry.id)"])
+      try await repositories.sets.write(["accept.json": document], tags: ["kind=accept", "set=\(entry.id)"])
     }
     output("set \(entry.id) is accepted: retention goes on with the next backup")
     return .done

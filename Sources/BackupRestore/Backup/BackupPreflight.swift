@@ -41,7 +41,8 @@ struct BackupPreflight: Sendable {
     var problems: [Problem] = []
     for path in [files.directory] + files.paths.map({ files.directory + "/" + $0 }) {
       let status = try? FilePath(path).status()
-      if status == nil || (path == files.directory && !status!.isDirectory) {
+      let isFit = status.map { $0.isDirectory || path != files.directory } ?? false
+      if !isFit {
         problems.append(
           Problem(
             "\(printable(path)) \(status == nil ? "does not exist" : "is not a directory")",

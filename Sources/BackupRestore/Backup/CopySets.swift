@@ -38,7 +38,8 @@ struct CopySets: Sendable {
     let whole = catalog.of(source.host).filter { $0.record != nil && $0.gone.isEmpty && !expired.contains($0.id) }
     // Also one whose record is there and whose part is not: somebody mended that repository.
     let entries = whole.filter { entry in
-      !there.sets.contains(entry.record!.identity) || entry.files.map { !there.files.contains($0.identity) } == true
+      entry.record.map { !there.sets.contains($0.identity) } == true
+        || entry.files.map { !there.files.contains($0.identity) } == true
         || entry.databases.contains { !there.databases.contains($0.identity) }
     }
     let marks = catalog.sets.filter { mark in

@@ -20,9 +20,9 @@ struct RehearseSet: Sendable {
         continue
       }
       do {
-        guard let server = try await server(settings) else { continue }
+        guard let properties = part.properties, let server = try await server(settings) else { continue }
         var rehearsed = plain
-        let staging = try await staging(of: part, server)
+        let staging = try await staging(of: part, properties, server)
         rehearsed.impossible = try await obstacle(staging, part)
         if let why = rehearsed.impossible {
           if last?.impossible != why {
@@ -50,22 +50,22 @@ struct RehearseSet: Sendable {
   private func obstacle(_ staging: StagingDatabase, _ part: DatabasePart) async throws -> String? {
     let (server, user) = (staging.server, staging.server.settings.user)
     if try await server.session.isTrue("SELECT pg_catalog.pg_is_in_recovery()") { return "the server is a standby" }
-    let may = "SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user"
-    if try await !server.session.isTrue(may) { return "role \(user) may not create databases" }
+    if try await !server.session.mine("rolsuper OR rolcreatedb") { return "role \(user) may not create databases" }
     guard part.roles.contains(where: { $0.owns && $0.name != user }), try await staging.isSuperuser(),
       try await !Loader.isPossible(staging, extensions: part.evidence?.extensions ?? [])
     else { return nil }
     return "no role owns all that is in it, or may make it, and the database's own functions would run as \(user), a superuser"
   }
 
-  private func staging(of part: DatabasePart, _ server: Server) async throws -> StagingDatabase {
+  private func staging(
+    of part: DatabasePart, _ properties: DatabaseProperties, _ server: Server
+  ) async throws -> StagingDatabase {
     // What a run that was killed left: with the lock of this database nobody else builds one.
     for name in try await server.databases() where DatabaseName.parse(name, live: part.name)?.isStaging == true {
       try await server.drop(name)
     }
-    let present = Set(try await server.session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! })
+    let present = Set(try await server.session.roles())
     let missing = Set(part.roles.map(\.name)).subtracting(present)
-    let properties = part.properties!
     return StagingDatabase(
       server: server, name: DatabaseName.staging(part.name, RestoreID(Date())), live: part.name, properties: properties,
       owner: missing.contains(properties.owner) ? server.settings.user : properties.owner, missing: missing)

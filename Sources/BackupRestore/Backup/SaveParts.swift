@@ -53,7 +53,8 @@ extension SaveSet {
   /// The newest undoubted record that can be read: a damaged one must not stop every backup from now on.
   private func readable(_ catalog: Catalog, in repositories: Repositories) async throws -> Record? {
     for entry in catalog.of(repositories.host).reversed() where entry.trusted {
-      do { return try await repositories.sets.record(of: entry.id, entry.record!) } catch let failure as Failure
+      guard let record = entry.record else { continue }
+      do { return try await repositories.sets.record(of: entry.id, record) } catch let failure as Failure
         where !failure.packs.isEmpty || failure.status == .refused
       {
         log.warning("the record of set \(entry.id) cannot be read: \(failure.problems[0].fact)\n  hint: run backup --check")
@@ -97,8 +98,7 @@ extension SaveSet {
         group.addTask {
           try await Part.trying(dump.name) {
             let (part, added) = try await dump.save(
-              into: repositories.databases, settings: configuration.database!, set: set, clients: plan.clients,
-              isPaused: session.application != nil)
+              into: repositories.databases, set: set, clients: plan.clients, isPaused: session.application != nil)
             return .database(part, added: added)
           }
         }
@@ -117,7 +117,8 @@ extension SaveSet {
     if parts.files == nil, parts.databases.isEmpty {
       try Failure.merge(parts.lost.map { Result<Void, any Error>.failure($0.failure) })
     }
-    parts.databases.sort { plan.databases.firstIndex(of: $0.part.name)! < plan.databases.firstIndex(of: $1.part.name)! }
+    let place = { plan.databases.firstIndex(of: $0) ?? plan.databases.endIndex }
+    parts.databases.sort { place($0.part.name) < place($1.part.name) }
     if let server = session.server, !dumps.isEmpty {
       let names = Set(parts.databases.flatMap { $0.part.roles.map(\.name) })
       let script = try await RoleReader(connection: server.session).script(for: names.sorted())

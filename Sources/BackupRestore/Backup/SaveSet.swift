@@ -91,7 +91,7 @@ struct SaveSet: Sendable {
 
   /// Written last: from here on the set exists.
   private func write(_ record: Record, roles: String) async throws {
-    var documents = ["set.json": try record.encoded()]
+    var documents: [Directory.Name: [UInt8]] = ["set.json": try record.encoded()]
     if !record.databases.isEmpty { documents["roles.sql"] = Array(roles.utf8) }
     try await repositories.sets.write(documents, tags: record.tags)
   }
@@ -108,7 +108,7 @@ struct SaveSet: Sendable {
       numbers.unreadable = record.files.map { $0.unreadable?.count ?? 0 }
       numbers.sets = own.count { $0.record != nil } + 1
       numbers.oldest = own.first { $0.record != nil }?.id.date ?? record.id.date
-      numbers.lastDrill = own.compactMap(\.drilled).max().flatMap(Snapshot.date)
+      numbers.lastDrill = own.compactMap(\.drilled).max().flatMap(Format.read)?.date
       numbers.retentionHeld = !record.doubts.isEmpty
       numbers.down = session.application?.seconds
     }

@@ -62,7 +62,7 @@ struct Request: Equatable, Sendable {
       let status = Int(String(decoding: outcome.document[(end + 1)...], as: UTF8.self))
     else {
       let said = errors.value.isEmpty ? "no answer (\(outcome.ending.text))" : errors.value
-      throw Unanswered(description: Secret.mask(printable(said)))
+      throw Unanswered(description: redacted(said))
     }
     return Response(status: status, body: Array(outcome.document[..<end]))
   }

@@ -125,9 +125,9 @@ struct Environment {
   /// Names that look like a slip of the keyboard. A misspelt RESTIC_DAYS_TO_KEEP would silently mean 30 days, so they
   /// are errors, not remarks.
   mutating func reportMisspelt() {
-    for name in variables.keys.sorted() where name.count >= 8 && variables[name] != "" {
+    for (name, value) in variables.sorted(by: { $0.key < $1.key }) where name.count >= 8 && !value.isEmpty {
       // A Service named "postgresql" makes Kubernetes set POSTGRESQL_PORT=tcp://10.0.0.1:5432 in every pod.
-      if name.hasSuffix("_PORT"), variables[name]!.contains("://") { continue }
+      if name.hasSuffix("_PORT"), value.contains("://") { continue }
       let bare = name.hasSuffix("_FILE") ? String(name.dropLast(5)) : name
       if Variable.spelt.contains(name) || Variable.spelt.contains(bare) { continue }
       let near = Variable.table.map(\.name).filter { $0.distance(to: bare, atMost: 2) }

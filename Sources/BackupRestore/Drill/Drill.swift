@@ -151,8 +151,8 @@ public struct Drill: Sendable {
       return false
     }
     struct Proof: Encodable { let set: SetID, proven: String }
-    let proof = try JSONEncoder().encode(Proof(set: set, proven: Format.time(Date())))
-    try await invocation.repositories.sets.write(["drill.json": Array(proof)], tags: ["kind=drill", "set=\(set)"])
+    let proof = try JSON.encoded(Proof(set: set, proven: Format.time(Date())))
+    try await invocation.repositories.sets.write(["drill.json": proof], tags: ["kind=drill", "set=\(set)"])
     invocation.metrics.change { $0.lastDrill = Date() }
     output("set \(set) is proven: \(how)")
     return true

@@ -17,13 +17,12 @@ struct DrillRoles: Sendable {
     let roles = SavedRoles(plan, server)
     guard roles.areNeeded(try await roles.missing().filter(\.isNeeded), without: unmakeable) else { return }
     // The roles' own parents are made, too. One transaction: no role without its mark.
-    let all = "SELECT rolname FROM pg_catalog.pg_roles"
-    let present = try await server.session.query(all).map { $0[0]! }
+    let present = Set(try await server.session.roles())
     do {
       try await server.session.execute("BEGIN")
       for statement in RoleScript.statements(plan.source.roles) { _ = try await server.session.query(statement) }
-      for row in try await server.session.query(all) where !present.contains(row[0]!) {
-        _ = try await server.session.query("COMMENT ON ROLE \(SQL.identifier(row[0]!)) IS \(SQL.literal(Self.mark))")
+      for role in try await server.session.roles() where !present.contains(role) {
+        _ = try await server.session.query("COMMENT ON ROLE \(SQL.identifier(role)) IS \(SQL.literal(Self.mark))")
       }
       try await server.session.execute("COMMIT")
     } catch {
@@ -36,9 +35,9 @@ struct DrillRoles: Sendable {
   func drop() async {
     guard let server else { return }
     do {
-      let roles = try await server.session.query(
-        "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1", [Self.mark])
-      for role in roles { _ = try await server.session.query("DROP ROLE \(SQL.identifier(role[0]!))") }
+      for role in try await server.session.roles(marked: Self.mark) {
+        _ = try await server.session.query("DROP ROLE \(SQL.identifier(role))")
+      }
     } catch {
       log.warning("roles of a drill stay on \(server.settings.host): \(error)\n  hint: the next drill takes them away")
     }

@@ -150,7 +150,7 @@ final class Directory: Sendable {
 
   /// Writes a small file so that it is there whole or not at all, also after a crash.
   func write(_ bytes: [UInt8], to name: Name) throws {
-    let new = Name("\(name.string).new")!
+    let new = Name(made: "\(name.string).new")
     // What a crash left.
     if new.withPlatformString({ unlinkat(number, $0, 0) }) != 0, errno != ENOENT { throw error("unlink", new) }
     let opened = new.withPlatformString { linux_create(number, $0) }
@@ -226,7 +226,7 @@ extension Directory {
       }
       let directory = try openToEmpty(name)
       if depth == Self.deepest {
-        try rename(name, to: top, Name(".\(status.inode).deep")!)
+        try rename(name, to: top, Name(made: ".\(status.inode).deep"))
       } else {
         try directory.empty(below: top, depth: depth + 1)
         try check("rmdir", name) { unlinkat(number, $0, AT_REMOVEDIR) }

@@ -30,11 +30,10 @@ struct Scratch: Sendable {
       var template = parent.path.appending("backup-restore.\(getpid()).XXXXXX").withPlatformString {
         Array(UnsafeBufferPointer(start: $0, count: strlen($0) + 1))
       }
-      if template.withUnsafeMutableBufferPointer({ mkdtemp($0.baseAddress!) }) == nil {
+      guard mkdtemp(&template) != nil, case let path = FilePath(platformString: template), let name = path.lastComponent else {
         throw FileError("mkdtemp", parent.path.string)
       }
-      let path = template.withUnsafeBufferPointer { FilePath(platformString: $0.baseAddress!) }
-      let (name, made) = (path.lastComponent!, try Directory(path))
+      let made = try Directory(path)
       // Until it is locked, another run takes it for one whose owner is dead.
       let isLocked = flock(made.descriptor.rawValue, LOCK_EX | LOCK_NB) == 0
       if isLocked, try parent.existing(name) == made.status() { return (name, made) }

@@ -5,7 +5,8 @@ import SystemPackage
 
 /// File system calls that the steps share.
 enum Tree {
-  static let workDirectory = ".backup-restore"
+  static let workName: FilePath.Component = ".backup-restore"
+  static let workDirectory = workName.string
   /// Entries of FILES_DIRECTORY that are never saved, replaced or removed.
   static let reserved: Set<String> = [workDirectory, "lost+found"]
 
@@ -91,6 +92,14 @@ extension Directory {
   }
 }
 
+extension Directory.Name {
+  /// Of a text that this code composes of letters, digits and dots, or of another name and an ending: that is one component.
+  init(made text: String) {
+    // A slash in it would be a mistake in this code, and lead out of the directory: better none of it is done.
+    self = Self(text)!
+  }
+}
+
 extension FilePath {
   /// Its bytes, percent-encoded, `/` kept.
   var encoded: String {
@@ -99,7 +108,7 @@ extension FilePath {
 
   /// From bytes that need not be UTF-8.
   init(bytes: [UInt8]) {
-    self = (bytes.map { CChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer { FilePath(platformString: $0.baseAddress!) }
+    self.init(platformString: bytes.map { CChar(bitPattern: $0) } + [0])
   }
 
   private func bytes(of string: UnsafePointer<CChar>) -> [UInt8] { (0..<strlen(string)).map { UInt8(bitPattern: string[$0]) } }

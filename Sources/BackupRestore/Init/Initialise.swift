@@ -61,8 +61,8 @@ public struct Initialise: Sendable {
   private func begin(_ opened: Repositories.Opened) async throws {
     try await ensure(main.sets, opened)
     struct Made: Encodable { let made: String }
-    let document = try JSONEncoder().encode(Made(made: Format.time(Date())))
-    try await main.sets.write(["made.json": Array(document)], tags: ["kind=made"])
+    let document = try JSON.encoded(Made(made: Format.time(Date())))
+    try await main.sets.write(["made.json": document], tags: ["kind=made"])
   }
 
   static func isMark(_ snapshot: Snapshot, of host: String) -> Bool {

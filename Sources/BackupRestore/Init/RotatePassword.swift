@@ -58,7 +58,7 @@ public struct RotatePassword: Sendable {
     let name = repositories.settings.prefix + "RESTIC_PASSWORD"
     var isWhole = true
     for one in found {
-      guard one.oldKey != nil else {
+      guard let oldKey = one.oldKey else {
         output("\(one.repository.title): has the new password already")
         continue
       }
@@ -67,7 +67,7 @@ public struct RotatePassword: Sendable {
       {
         isWhole = false
         log.warning(
-          "\(one.repository.shown) is append-only: the old password stays in force beside the new one\n  hint: on its server, run restic key remove \(one.oldKey!.prefix(8)) on the repository itself"
+          "\(one.repository.shown) is append-only: the old password stays in force beside the new one\n  hint: on its server, run restic key remove \(oldKey.prefix(8)) on the repository itself"
         )
         continue
       }

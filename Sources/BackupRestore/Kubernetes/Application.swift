@@ -44,19 +44,15 @@ struct Application: Sendable {
         try await server.patch(deployment, replicas: 0, remembering: deployment.replicas)
       }
     }
-    let deadline = ContinuousClock().now + patience
-    var told = false
+    var waiting = Waiting(patience)
     while true {
-      let pods = try await running()
+      let pods = try await running().joined(separator: ", ")
       if pods.isEmpty { return }
-      if ContinuousClock().now >= deadline {
-        throw Failure(
-          .refused, "\(pods.joined(separator: ", ")) did not end within \(patience.components.seconds) s",
-          hint: "look at it (kubectl -n \(server.namespace) get pods); QUIESCE_TIMEOUT sets the deadline")
-      }
-      if !told { log.info("waiting for \(pods.joined(separator: ", ")) to end, up to \(patience.components.seconds) s") }
-      told = true
-      try await Task.sleep(for: .milliseconds(500))
+      try await waiting.pause(
+        telling: "waiting for \(pods) to end, up to \(patience.components.seconds) s",
+        until: Failure(
+          .refused, "\(pods) did not end within \(patience.components.seconds) s",
+          hint: "look at it (kubectl -n \(server.namespace) get pods); QUIESCE_TIMEOUT sets the deadline"))
     }
   }
 

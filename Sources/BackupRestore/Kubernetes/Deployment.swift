@@ -77,14 +77,10 @@ struct Deployment: Decodable, Equatable, Sendable {
       let metadata: Metadata
       let spec: [String: Int]
     }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return Array(
-      try encoder.encode(
-        Patch(
-          metadata: .init(
-            resourceVersion: metadata.resourceVersion, annotations: [Self.annotation: remembering.map(String.init)]),
-          spec: ["replicas": replicas])))
+    return try JSON.encoded(
+      Patch(
+        metadata: .init(resourceVersion: metadata.resourceVersion, annotations: [Self.annotation: remembering.map(String.init)]),
+        spec: ["replicas": replicas]))
   }
 }
 

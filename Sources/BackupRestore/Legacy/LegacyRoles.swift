@@ -5,8 +5,7 @@ enum LegacyRoles {
   /// Also returns the lines that are left out because they are no statement on their own. A role's settings are its own to choose, line
   /// ends and what looks like a statement included: what lies within a value is none.
   static func script(_ dump: String) -> (sql: String, leftOut: [String]) {
-    var order: [String] = []
-    var bodies: [String: String] = [:]
+    var roles: [(name: String, body: String)] = []
     var grants = ""
     var leftOut: [String] = []
     var isInside = false
@@ -23,15 +22,16 @@ enum LegacyRoles {
       // psql's own \restrict, session settings, comments.
       if line.isEmpty || ["\\", "--", "SET "].contains(where: line.hasPrefix) { continue }
       if let name = subject(line), line.hasSuffix(";") {
-        if bodies[name] == nil { order.append(name) }
-        bodies[name, default: ""] += withoutSuperuserWords(line) + "\n"
+        let index = roles.firstIndex { $0.name == name } ?? roles.endIndex
+        if index == roles.endIndex { roles.append((name, "")) }
+        roles[index].body += withoutSuperuserWords(line) + "\n"
       } else if let grant = grant(line) {
         grants += grant
       } else {
         leftOut.append(line)
       }
     }
-    return (order.map { RoleReader.unlessExists($0, bodies[$0]!) }.joined() + grants, leftOut)
+    return (roles.map { RoleReader.unlessExists($0.name, $0.body) }.joined() + grants, leftOut)
   }
 
   /// Whether the line ends inside a quoted value, and how many statements end in it. pg_dumpall doubles the quotes within.

@@ -34,17 +34,17 @@ final class BackendWatch: Sendable {
   func look(every interval: Duration, _ size: (Int) -> Void = { _ in }) async {
     var session: (connection: Connection, query: String)?
     var lost = ContinuousClock().now
-    var before: [[String?]] = []
+    var before: [Row] = []
     while !Task.isCancelled {
       do {
-        if session == nil { session = try await open() }
-        if let now = try await session?.connection.query(session!.query) {
-          lost = .now
-          if now != before { watch.touch() }
-          before = now
-          remember(now)
-          if case .database = which, let bytes = now.first?[3].flatMap({ Int($0) }), !Task.isCancelled { size(bytes) }
-        }
+        let asking = if let session { session } else { try await open() }
+        session = asking
+        let now = try await asking.connection.query(asking.query)
+        lost = .now
+        if now != before { watch.touch() }
+        before = now
+        remember(now)
+        if case .database = which, let first = now.first, first[3] != nil, !Task.isCancelled { size(try first.int(3)) }
       } catch is DatabaseError {
         // A backend may end while it is looked at. And what may not be seen ends nothing: the server answers.
         lost = .now
@@ -57,7 +57,7 @@ final class BackendWatch: Sendable {
     }
   }
 
-  private func open() async throws -> (Connection, String) {
+  private func open() async throws -> (connection: Connection, query: String) {
     let connection = try await Connection(settings, database: settings.maintenance, waits: waits, isWatched: false)
     // A superuser may see what Linux knows of a process; else one that only computes looks like one that is stopped.
     let isSuperuser = try await connection.isSuperuser()
@@ -98,7 +98,7 @@ final class BackendWatch: Sendable {
   }
 
   /// Ends it where a lock of somebody else is waited for longer than LOCK_WAIT.
-  private func remember(_ rows: [[String?]]) {
+  private func remember(_ rows: [Row]) {
     let now = ContinuousClock().now
     var why: Failure?
     state.change { state in

@@ -41,7 +41,8 @@ final class ClientErrors: Sendable {
       // Two workers that fail at once: the second one's error stands behind the first one's.
       let spare = state.entries.compactMap { $0.errors.first }.first
       return state.entries.map { entry in
-        entry.errors.isEmpty && spare != nil ? Refusal(id: entry.id, name: entry.name, errors: [spare!]) : entry
+        guard entry.errors.isEmpty, let spare else { return entry }
+        return Refusal(id: entry.id, name: entry.name, errors: [spare])
       }
     }
   }
@@ -66,7 +67,7 @@ final class ClientErrors: Sendable {
     // Rows of the dump may stand in these.
     guard let shown, !["CONTEXT:", "DETAIL:", "LINE ", "COPY "].contains(where: line.hasPrefix) else { return }
     if shown < Self.mostShown {
-      log.info("\(line.hasPrefix(program) ? "" : program + ": ")\(Secret.mask(printable(line)))")
+      log.info("\(line.hasPrefix(program) ? "" : program + ": ")\(redacted(line))")
     } else if shown == Self.mostShown {
       log.info("\(program): further lines are counted and not shown")
     }

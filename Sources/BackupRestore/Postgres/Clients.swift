@@ -32,25 +32,25 @@ struct Clients: Equatable, Sendable {
   }
 
   /// The server's own major, else the smallest newer one: pg_dump refuses a server newer than itself (measured).
-  func dump(server major: Int) throws -> (program: String, major: Int) {
-    guard let fit = directories.keys.filter({ $0 >= major }).min() else {
+  func dump(server major: Int) throws(Failure) -> (program: String, major: Int) {
+    guard let fit = directories.filter({ $0.key >= major }).min(by: { $0.key < $1.key }) else {
       throw Failure(
         .refused, "the server is PostgreSQL \(major), and the newest pg_dump here is \(newest)",
         hint: "install postgresql-client-\(major), or use an image that has it")
     }
-    return (directories[fit]! + "/pg_dump", fit)
+    return (fit.value + "/pg_dump", fit.key)
   }
 
   /// The server's own major where it can read the archive, else the smallest that can: an older pg_restore cannot read a newer
   /// archive, a newer one sends `transaction_timeout` to servers that do not know it (measured).
-  func restore(archive: Int, server: Int) throws -> (program: String, major: Int) {
-    let able = directories.keys.filter { $0 >= archive }
-    guard let fit = able.contains(server) ? server : able.min() else {
+  func restore(archive: Int, server: Int) throws(Failure) -> (program: String, major: Int) {
+    let able = directories.filter { $0.key >= archive }
+    guard let fit = able.first(where: { $0.key == server }) ?? able.min(by: { $0.key < $1.key }) else {
       throw Failure(
         .refused, "the archive was made by pg_dump \(archive), and the newest pg_restore here is \(newest)",
         hint: "install postgresql-client-\(archive), or use an image that has it")
     }
-    return (directories[fit]! + "/pg_restore", fit)
+    return (fit.value + "/pg_restore", fit.key)
   }
 
   /// What a program says to `--version`; empty where it cannot be run.

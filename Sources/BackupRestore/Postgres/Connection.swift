@@ -1,5 +1,4 @@
 import CLibPQ
-import Dispatch
 import Glibc
 import Synchronization
 
@@ -91,104 +90,115 @@ package actor Connection {
     try await isTrue("SELECT pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) LIKE '%view%'")
   }
 
-  /// Rows of a query with parameters `$1`, `$2`…; values as text, NULL as nil.
-  nonisolated func query(_ sql: String, _ parameters: [String?] = []) async throws -> [[String?]] {
-    let stop = Atomic(false)
-    return try await withTaskCancellationHandler {
-      try await run(sql, parameters, simple: false) { stop.load(ordering: .relaxed) }
-    } onCancel: {
-      stop.store(true, ordering: .relaxed)
-    }
+  /// Rows of a query with parameters `$1`, `$2`…
+  nonisolated func query(_ sql: String, _ parameters: [String?] = []) async throws -> [Row] {
+    try await stoppable { try await run(sql, parameters, simple: false, $0) }
+  }
+
+  /// The first column, which is never NULL.
+  nonisolated func column(_ sql: String, _ parameters: [String?] = []) async throws -> [String] {
+    try await query(sql, parameters).map { try $0.text(0) }
+  }
+
+  /// The row of a query that has one whatever is in the database.
+  nonisolated func row(_ sql: String, _ parameters: [String?] = []) async throws -> Row {
+    try await query(sql, parameters).first ?? Row([], of: sql)
   }
 
   /// One value, or nil for no row or NULL.
   nonisolated func value(_ sql: String, _ parameters: [String?] = []) async throws -> String? {
-    try await query(sql, parameters).first?.first ?? nil
+    try await row(sql, parameters)[0]
   }
 
+  /// One number of a query that always has one.
   nonisolated func number(_ sql: String, _ parameters: [String?] = []) async throws -> Int {
-    try await value(sql, parameters).flatMap { Int($0) } ?? 0
+    try await row(sql, parameters).int(0)
   }
 
+  /// False for no row or NULL.
   package nonisolated func isTrue(_ sql: String, _ parameters: [String?] = []) async throws -> Bool {
-    try await value(sql, parameters) == "t"
+    try await row(sql, parameters).isTrue(0)
   }
 
   /// One or several statements in one message: outside a transaction they are one, all or nothing.
   nonisolated func execute(_ sql: String) async throws {
-    let stop = Atomic(false)
-    _ = try await withTaskCancellationHandler {
-      try await run(sql, [], simple: true) { stop.load(ordering: .relaxed) }
-    } onCancel: {
-      stop.store(true, ordering: .relaxed)
-    }
+    _ = try await stoppable { try await run(sql, [], simple: true, $0) }
   }
 
   /// The rows that `COPY … TO STDOUT` sends, hashed as they come.
-  nonisolated func copy(_ sql: String) async throws -> RowSum {
-    let stop = Atomic(false)
-    return try await withTaskCancellationHandler {
-      try await copying(sql) { stop.load(ordering: .relaxed) }
-    } onCancel: {
-      stop.store(true, ordering: .relaxed)
-    }
-  }
+  nonisolated func copy(_ sql: String) async throws -> RowSum { try await stoppable { try await copying(sql, $0) } }
 
-  private func copying(_ sql: String, stopped: () -> Bool) throws -> RowSum {
+  private func copying(_ sql: String, _ stop: Stop) throws -> RowSum {
     var sum = RowSum()
-    _ = try run(sql, [], simple: true, stopped: stopped) { sum.add($0) }
+    _ = try run(sql, [], simple: true, stop) { sum.add($0) }
     return sum
   }
 
+  /// Whether the task that waits has been cancelled.
+  private final class Stop: Sendable {
+    private let flag = Atomic(false)
+    var isAsked: Bool { flag.load(ordering: .relaxed) }
+    func ask() { flag.store(true, ordering: .relaxed) }
+  }
+
+  private nonisolated func stoppable<T: Sendable>(_ body: (Stop) async throws -> T) async throws -> T {
+    let stop = Stop()
+    return try await withTaskCancellationHandler {
+      try await body(stop)
+    } onCancel: {
+      stop.ask()
+    }
+  }
+
   private func run(
-    _ sql: String, _ parameters: [String?], simple: Bool, stopped: () -> Bool, copied: (UnsafeRawBufferPointer) -> Void = { _ in }
-  ) throws -> [[String?]] {
+    _ sql: String, _ parameters: [String?], simple: Bool, _ stop: Stop, copied: (UnsafeRawBufferPointer) -> Void = { _ in }
+  ) throws -> [Row] {
     let pointer = handle.pointer
     let sent =
       simple
       ? PQsendQuery(pointer, sql)
       : withStrings(parameters) { PQsendQueryParams(pointer, sql, Int32(parameters.count), nil, $0, nil, nil, 0) }
     guard sent == 1 else { throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer)))) }
-    var rows: [[String?]] = []
+    var rows: [Row] = []
     var failure: DatabaseError?
     let patience = Patience(isWatched ? BackendWatch(.session(PQbackendPID(pointer)), settings, waits, limit: waits.stall) : nil)
-    while let result = try nextResult(pointer, patience, stopped) {
+    while let result = try nextResult(pointer, patience, stop) {
       defer { PQclear(result) }
       switch PQresultStatus(result) {
       case PGRES_TUPLES_OK:
         for row in 0..<PQntuples(result) {
-          rows.append(
-            (0..<PQnfields(result)).map {
-              PQgetisnull(result, row, $0) == 1 ? nil : String(cString: PQgetvalue(result, row, $0))
-            })
+          let values = (0..<PQnfields(result)).map {
+            PQgetisnull(result, row, $0) == 1 ? nil : String(cString: PQgetvalue(result, row, $0))
+          }
+          rows.append(Row(values, of: sql))
         }
-      case PGRES_COPY_OUT: try receive(pointer, patience, stopped, copied)
+      case PGRES_COPY_OUT: try receive(pointer, patience, stop, copied)
       case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
       default: failure = failure ?? DatabaseError(result)
       }
     }
-    try check(failure, stopped)
+    try check(failure, stop)
     return rows
   }
 
-  private func check(_ failure: DatabaseError?, _ stopped: () -> Bool) throws {
+  private func check(_ failure: DatabaseError?, _ stop: Stop) throws {
     guard let failure else { return }
-    if stopped(), failure.state == "57014" { throw CancellationError() }
+    if stop.isAsked, failure.state == "57014" { throw CancellationError() }
     if PQstatus(handle.pointer) != CONNECTION_OK { throw ConnectionError(message: failure.message) }
     throw failure
   }
 
   private func nextResult(
-    _ pointer: OpaquePointer, _ patience: Patience, _ stopped: () -> Bool
+    _ pointer: OpaquePointer, _ patience: Patience, _ stop: Stop
   ) throws -> OpaquePointer? {
     var cancelled: ContinuousClock.Instant?
-    while PQisBusy(pointer) == 1 { try wait(pointer, patience, stopped, &cancelled) }
+    while PQisBusy(pointer) == 1 { try wait(pointer, patience, stop, &cancelled) }
     return PQgetResult(pointer)
   }
 
   /// Rows until the copy's end; an error of it is the next result.
   private func receive(
-    _ pointer: OpaquePointer, _ patience: Patience, _ stopped: () -> Bool, _ take: (UnsafeRawBufferPointer) -> Void
+    _ pointer: OpaquePointer, _ patience: Patience, _ stop: Stop, _ take: (UnsafeRawBufferPointer) -> Void
   ) throws {
     var row: UnsafeMutablePointer<CChar>?
     var cancelled: ContinuousClock.Instant?
@@ -201,18 +211,18 @@ package actor Connection {
         PQfreemem(whole)
         row = nil
       }
-      if length == 0 || (stopped() && cancelled == nil) { try wait(pointer, patience, stopped, &cancelled) }
+      if length == 0 || (stop.isAsked && cancelled == nil) { try wait(pointer, patience, stop, &cancelled) }
     }
   }
 
   /// Waits for what comes with poll(2), so that a cancelled task is noticed while the server works, and a server that does not.
   private func wait(
-    _ pointer: OpaquePointer, _ patience: Patience, _ stopped: () -> Bool, _ cancelled: inout ContinuousClock.Instant?
+    _ pointer: OpaquePointer, _ patience: Patience, _ stop: Stop, _ cancelled: inout ContinuousClock.Instant?
   ) throws {
     if let cancelled {
       // A backend that stands still does not hear it. The session is lost, its locks end with it.
       if cancelled.duration(to: .now) > Self.grace { throw CancellationError() }
-    } else if stopped() {
+    } else if stop.isAsked {
       cancelled = .now
       cancel(pointer)
     }
@@ -236,21 +246,4 @@ package actor Connection {
       PQfreeCancel(cancel)
     }
   }
-}
-
-/// Runs an actor on a dispatch queue: Dispatch adds threads when its own block, Swift's pool does not.
-private final class QueueExecutor: SerialExecutor {
-  private let queue = DispatchQueue(label: "postgres")
-
-  func enqueue(_ job: consuming ExecutorJob) {
-    let job = UnownedJob(job)
-    queue.async { job.runSynchronously(on: self.asUnownedSerialExecutor()) }
-  }
-}
-
-/// Calls `body` with a NULL-terminated array of C strings; nil stays NULL.
-private func withStrings<T>(_ strings: [String?], _ body: (UnsafePointer<UnsafePointer<CChar>?>) -> T) -> T {
-  let copies = strings.map { $0.map { strdup($0) } ?? nil }
-  defer { for copy in copies { free(copy) } }
-  return (copies.map { UnsafePointer($0) } + [nil]).withUnsafeBufferPointer { body($0.baseAddress!) }
 }

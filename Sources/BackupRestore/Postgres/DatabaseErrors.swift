@@ -19,9 +19,12 @@ struct DatabaseError: Error, CustomStringConvertible {
   let message: String
   var description: String { message }
 
+  /// For what the server sent and nobody can make sense of.
+  init(_ state: String, _ message: String) { (self.state, self.message) = (state, oneLine(message)) }
+
   init(_ result: OpaquePointer) {
     // PG_DIAG_SQLSTATE, _MESSAGE_PRIMARY and _MESSAGE_DETAIL are macros of character literals, which Swift does not see.
-    let field = { (code: Character) in PQresultErrorField(result, Int32(code.asciiValue!)).map { String(cString: $0) } }
+    let field = { (code: Unicode.Scalar) in PQresultErrorField(result, Int32(code.value)).map { String(cString: $0) } }
     state = field("C") ?? ""
     let whole = field("M") ?? String(cString: PQresultErrorMessage(result))
     message = oneLine(whole + (field("D").map { " (\($0))" } ?? ""))

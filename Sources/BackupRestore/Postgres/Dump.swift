@@ -1,6 +1,7 @@
 /// One database on its way into a set: its exported snapshot is held open until dump and evidence are done.
 struct Dump: Sendable {
   let name: String
+  let settings: DatabaseSettings
   let connection: Connection
   let snapshot: String
   let tables: [EvidenceReader.Table]
@@ -38,8 +39,8 @@ struct Dump: Sendable {
         courtesy = Courtesy(holder: holder, exported.tables, application, session)
       }
       return Dump(
-        name: name, connection: connection, snapshot: exported.snapshot, tables: exported.tables, isLocked: exported.isLocked,
-        sequences: sequences, schema: try await SchemaReader(connection: connection).read(),
+        name: name, settings: settings, connection: connection, snapshot: exported.snapshot, tables: exported.tables,
+        isLocked: exported.isLocked, sequences: sequences, schema: try await SchemaReader(connection: connection).read(),
         properties: try await DatabaseProperties(connection), program: (program.program, program.major), application: application,
         courtesy: courtesy)
     } catch {
@@ -60,11 +61,11 @@ struct Dump: Sendable {
   /// A table that is replaced while its lock is waited for is another one in a newer snapshot; one that somebody has for himself is waited
   /// for with nothing held.
   private static func export(_ reader: EvidenceReader, _ name: String, _ waits: Waits, locking: Bool) async throws -> Exported {
-    let deadline = ContinuousClock().now + waits.lock
-    var (replaced, told) = (0, false)
+    var waiting = Waiting(waits.lock)
+    var replaced = 0
     while true {
       try await reader.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-      let snapshot = try await reader.connection.value("SELECT pg_catalog.pg_export_snapshot()") ?? ""
+      let snapshot = try await reader.connection.row("SELECT pg_catalog.pg_export_snapshot()").text(0)
       let tables = try await reader.tables()
       if !locking { return Exported(snapshot: snapshot, tables: tables, isLocked: false) }
       do {
@@ -86,10 +87,9 @@ struct Dump: Sendable {
       } catch let error as DatabaseError where ["55P03", "57014"].contains(error.state) {
         try await reader.connection.execute("ROLLBACK")
         let blocker = try await reader.blocker() ?? "another session, which is gone by now"
-        if ContinuousClock().now >= deadline { throw blocked(name, by: blocker, waits) }
-        if !told { log.info("database \(name) waits for \(blocker): up to \(waits.lock.components.seconds) s (LOCK_WAIT)") }
-        told = true
-        try await Task.sleep(for: .seconds(1))
+        try await waiting.pause(
+          .seconds(1), telling: "database \(name) waits for \(blocker): up to \(waits.lock.components.seconds) s (LOCK_WAIT)",
+          until: blocked(name, by: blocker, waits))
       }
     }
   }
@@ -105,12 +105,12 @@ struct Dump: Sendable {
   ///
   /// - Parameter isPaused: the application is down, and what is saved must be of this moment: there is no second one.
   func save(
-    into repository: Repository, settings: DatabaseSettings, set: SetID, clients: Clients, isPaused: Bool
+    into repository: Repository, set: SetID, clients: Clients, isPaused: Bool
   ) async throws -> (part: DatabasePart, added: Int) {
     let deadline = ContinuousClock().now + repository.waits.lock
     var (dump, isAgain) = (self, false)
     while true {
-      do { return try await dump.saveOnce(into: repository, settings: settings, set: set) } catch let failure as Failure
+      do { return try await dump.saveOnce(into: repository, set: set) } catch let failure as Failure
         where failure.status == .sourceFailed
       {
         guard let session = try? await Server.open(settings, name, repository.waits) else { throw failure }
@@ -147,9 +147,7 @@ struct Dump: Sendable {
   }
 
   /// Whichever fails first ends the other.
-  private func saveOnce(
-    into repository: Repository, settings: DatabaseSettings, set: SetID
-  ) async throws -> (part: DatabasePart, added: Int) {
+  private func saveOnce(into repository: Repository, set: SetID) async throws -> (part: DatabasePart, added: Int) {
     let archive = Self.archiveName(name)
     let arguments = DatabaseSettings.stdinCommand(
       program: program.path,
@@ -167,7 +165,7 @@ struct Dump: Sendable {
               extra: settings.environment([:], database: name).merging(["PGAPPNAME": application]) { $1 },
               part: "database \(name)"))
         }
-        group.addTask { try await readEvidence(settings, repository.waits, hasEnded: hasEnded) }
+        group.addTask { try await readEvidence(repository.waits, hasEnded: hasEnded) }
         var (saved, read): (Repository.Saved?, (DatabaseEvidence, [RoleUse])?)
         for try await half in group {
           switch half {
@@ -175,7 +173,9 @@ struct Dump: Sendable {
           case .evidence(let evidence, let roles): read = (evidence, roles)
           }
         }
-        return (saved!, read!.0, read!.1)
+        // Each of the two has given its half, or thrown.
+        guard let saved, let read else { throw CancellationError() }
+        return (saved, read.0, read.1)
       }
       if saved.bytes == 0 {
         throw Failure(
@@ -200,10 +200,10 @@ struct Dump: Sendable {
   }
 
   /// Without what is read when pg_dump has ended.
-  private func readEvidence(_ settings: DatabaseSettings, _ waits: Waits, hasEnded: Locked<Bool>) async throws -> Half {
+  private func readEvidence(_ waits: Waits, hasEnded: Locked<Bool>) async throws -> Half {
     let reader = EvidenceReader(connection: connection)
     let tables =
-      isLocked ? try await reader.evidence(tables) : try await evidenceWithoutLocks(settings, waits, hasEnded: hasEnded)
+      isLocked ? try await reader.evidence(tables) : try await evidenceWithoutLocks(waits, hasEnded: hasEnded)
     let evidence = DatabaseEvidence(
       tables: tables, sequences: [], materializedViews: try await reader.materializedViews(),
       extensions: try await reader.extensions(), largeObjects: try await reader.largeObjects())

@@ -61,7 +61,7 @@ extension EvidenceReader {
   func files(of tables: [Table]) async throws -> [String: String] {
     let rows = try await connection.query(
       "SELECT oid, pg_catalog.pg_relation_filenode(oid) FROM unnest($1::oid[]) oid", [SQL.array(tables.map(\.oid))])
-    return rows.reduce(into: [:]) { $0[$1[0]!] = $1[1] }
+    return try rows.reduce(into: [:]) { $0[try $1.text(0)] = $1[1] }
   }
 }
 
@@ -70,8 +70,7 @@ extension Dump {
   /// transaction of its own on the same snapshot, so that no lock of ours outlasts its table.
   ///
   /// - Parameter hasEnded: pg_dump, which may be gone before it is seen.
-  func evidenceWithoutLocks(_ settings: DatabaseSettings, _ waits: Waits, hasEnded: Locked<Bool>) async throws -> [TableEvidence]
-  {
+  func evidenceWithoutLocks(_ waits: Waits, hasEnded: Locked<Bool>) async throws -> [TableEvidence] {
     let reader = EvidenceReader(connection: try await Server.open(settings, name, waits))
     while !hasEnded.value {
       if try await reader.isLocked(tables, by: application) { break }

@@ -52,12 +52,14 @@ struct EvidenceReader: Sendable {
           AND (NOT \(Self.member("pg_class", "c.oid")) OR e.condition IS NOT NULL)) t
       ORDER BY 1
       """)
-    return rows.map { row in
-      let elsewhere = row[6] == "t" ? "it is unlogged, and of a standby pg_dump saves no row of it" : nil
+    return try rows.map { row in
+      let elsewhere = row.isTrue(6) ? "it is unlogged, and of a standby pg_dump saves no row of it" : nil
       let unchecked =
-        row[3] == "t" && !isRestricted
+        row.isTrue(3) && !isRestricted
         ? "it is an extension's, and the server has no restrict_nonsystem_relation_kind: update PostgreSQL" : nil
-      return Table(name: row[0]!, oid: row[1]!, file: row[5], copy: row[2], unread: elsewhere ?? unchecked, lock: row[4]!)
+      return Table(
+        name: try row.text(0), oid: try row.text(1), file: row[5], copy: row[2], unread: elsewhere ?? unchecked,
+        lock: try row.text(4))
     }
   }
 
@@ -115,15 +117,15 @@ struct EvidenceReader: Sendable {
       """)
     var all: [String: (SequenceEvidence.Value, cycles: Bool)] = [:]
     for row in rows where row[2] != nil {
-      all[row[0]!] = (.init(last: Int(row[2]!) ?? 0, called: true), row[1] == "t")
+      all[try row.text(0)] = (.init(last: try row.int(2), called: true), row.isTrue(1))
     }
     let silent = byName ? rows.filter { $0[2] == nil } : []
     for start in stride(from: 0, to: silent.count, by: 100) {
       let some = silent[start..<min(start + 100, silent.count)]
-      let values = some.indices.map { "SELECT \($0), last_value, is_called FROM \(silent[$0][0]!)" }
+      let values = try some.indices.map { "SELECT \($0), last_value, is_called FROM \(try silent[$0].text(0))" }
       for value in try await connection.query(values.joined(separator: " UNION ALL ")) {
-        guard let row = Int(value[0]!).map({ silent[$0] }) else { continue }
-        all[row[0]!] = (.init(last: Int(value[1]!) ?? 0, called: value[2] == "t"), row[1] == "t")
+        let row = silent[try value.int(0)]
+        all[try row.text(0)] = (.init(last: try value.int(1), called: value.isTrue(2)), row.isTrue(1))
       }
     }
     return all
@@ -136,23 +138,23 @@ struct EvidenceReader: Sendable {
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind = 'm' AND \(Self.ours) AND NOT \(Self.member("pg_class", "c.oid"))
       """)
-    return rows.map { MaterializedView(name: $0[0]!, populated: $0[1] == "t") }
+    return try rows.map { MaterializedView(name: try $0.text(0), populated: $0.isTrue(1)) }
   }
 
   func extensions() async throws -> [String] {
-    try await connection.query("SELECT extname FROM pg_catalog.pg_extension ORDER BY 1").map { $0[0]! }
+    try await connection.column("SELECT extname FROM pg_catalog.pg_extension ORDER BY 1")
   }
 
   /// md5 is missing on servers in FIPS mode; sha256 takes bytea and is everywhere since 11. Each is read once: lo_get is volatile, so
   /// the subquery stays one.
   func largeObjects() async throws -> LargeObjects {
     let sql = """
-      SELECT count(*), sum(pg_catalog.hashtextextended(o.oid::text || encode(sha256(o.data), 'hex'), 0)), sum(octet_length(o.data))
+      SELECT count(*), sum(pg_catalog.hashtextextended(o.oid::text || encode(sha256(o.data), 'hex'), 0)), coalesce(sum(octet_length(o.data)), 0)
       FROM (SELECT oid, lo_get(oid) AS data FROM pg_catalog.pg_largeobject_metadata) o
       """
     // A value may be too large to become text: PostgreSQL's limit is 1 GB, or the server's memory.
-    if let row = try await attempt("the hash of the large objects", { try await connection.query(sql).first ?? [] }) {
-      return LargeObjects(count: Int(row[0] ?? "") ?? 0, hash: row[1], hashed: true, bytes: row[2].flatMap { Int($0) } ?? 0)
+    if let row = try await attempt("the hash of the large objects", { try await connection.row(sql) }) {
+      return LargeObjects(count: try row.int(0), hash: row[1], hashed: true, bytes: try row.int(2))
     }
     let count = try await connection.number("SELECT count(*) FROM pg_catalog.pg_largeobject_metadata")
     return LargeObjects(count: count, hash: nil, hashed: false)

@@ -72,7 +72,7 @@ struct LeftOut: Sendable {
     let isLoaded = try await load.pass([refusal.id], in: contents, searchPath: load.searchPaths[0]).isEmpty
     // Where they cannot be added, the evidence tells that they are missing.
     _ = await unlessRefused {
-      for check in checks { _ = try await session.query(check[1]! + (isLoaded ? " NOT VALID" : "")) }
+      for check in checks { _ = try await session.query(try check.text(1) + (isLoaded ? " NOT VALID" : "")) }
       return []
     }
     return isLoaded ? checks.compactMap { $0[2] } : nil

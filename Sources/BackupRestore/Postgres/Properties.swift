@@ -9,14 +9,14 @@ extension DatabaseProperties {
     let locale = version >= 170000 ? "d.datlocale" : version >= 150000 ? "d.daticulocale" : "NULL"
     let rules = version >= 160000 ? "d.daticurules" : "NULL"
     let provider = version >= 150000 ? "d.datlocprovider" : "'c'"
-    let row = try await connection.query(
+    let row = try await connection.row(
       """
       SELECT pg_catalog.pg_get_userbyid(d.datdba), pg_catalog.pg_encoding_to_char(d.encoding), \(provider),
         d.datcollate, d.datctype, \(locale), \(rules), t.spcname, d.datconnlimit, d.datistemplate,
         pg_catalog.shobj_description(d.oid, 'pg_database'), d.datacl IS NOT NULL, pg_catalog.pg_database_size(d.oid)
       FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
       WHERE d.datname = pg_catalog.current_database()
-      """)[0]
+      """)
     let grants = try await connection.query(
       """
       SELECT CASE WHEN a.grantee = 0 THEN '' ELSE pg_catalog.pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable
@@ -40,17 +40,14 @@ extension DatabaseProperties {
       WHERE d.datname = pg_catalog.current_database() ORDER BY r.rolname NULLS FIRST, u.place
       """)
     self.init(
-      serverVersion: version, owner: row[0]!, encoding: row[1]!, provider: row[2]!, collate: row[3]!, ctype: row[4]!,
-      locale: row[5], icuRules: row[6], tablespace: row[7]!, connectionLimit: Int(row[8]!) ?? -1,
-      isTemplate: row[9] == "t", comment: row[10],
-      grants: row[11] == "t" ? grants.map { Grant(grantee: $0[0]!, privilege: $0[1]!, grantable: $0[2] == "t") } : nil,
-      settings: settings.map { Setting(role: $0[0], name: $0[1]!, value: $0[2]!) }, size: Int(row[12]!) ?? 0,
-      publicSchema: publicSchema.first.map { first in
-        PublicSchema(
-          owner: first[0]!,
-          grants: publicSchema.compactMap { row in
-            row[2].map { Grant(grantee: row[1]!, privilege: $0, grantable: row[3] == "t") }
-          })
+      serverVersion: version, owner: try row.text(0), encoding: try row.text(1), provider: try row.text(2),
+      collate: try row.text(3), ctype: try row.text(4), locale: row[5], icuRules: row[6], tablespace: try row.text(7),
+      connectionLimit: try row.int(8), isTemplate: row.isTrue(9), comment: row[10],
+      grants: row.isTrue(11) ? try grants.map { try Grant($0, from: 0) } : nil, settings: try settings.map(Setting.init),
+      size: try row.int(12),
+      publicSchema: try publicSchema.first.map { first in
+        // Where it has no grants at all, its row has none.
+        PublicSchema(owner: try first.text(0), grants: try publicSchema.filter { $0[2] != nil }.map { try Grant($0, from: 1) })
       }, soleOwner: try await Self.soleOwner(connection))
   }
 
@@ -103,4 +100,16 @@ extension DatabaseProperties {
     if isTemplate { statements.append("ALTER DATABASE \(database) IS_TEMPLATE true") }
     return statements
   }
+}
+
+extension DatabaseProperties.Grant {
+  /// Of the columns grantee, privilege and whether it may be passed on.
+  init(_ row: Row, from column: Int) throws {
+    self.init(grantee: try row.text(column), privilege: try row.text(column + 1), grantable: row.isTrue(column + 2))
+  }
+}
+
+extension DatabaseProperties.Setting {
+  /// Of the columns role, which may be NULL, name and value.
+  init(_ row: Row) throws { self.init(role: row[0], name: try row.text(1), value: try row.text(2)) }
 }

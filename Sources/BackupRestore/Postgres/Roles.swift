@@ -33,7 +33,7 @@ struct RoleReader: Sendable {
       UNION ALL SELECT r.rolname, false, false FROM pg_catalog.pg_roles r JOIN below b USING (oid)
         WHERE r.rolcanlogin AND NOT r.rolsuper AND r.oid NOT IN (SELECT oid FROM named) ORDER BY 1
       """)
-    return rows.map { RoleUse(name: $0[0]!, owns: $0[1] == "t", granted: $0[2] == "t") }
+    return try rows.map { RoleUse(name: try $0.text(0), owns: $0.isTrue(1), granted: $0.isTrue(2)) }
   }
 
   /// `below`: those roles, and who is a member of them. A superuser has its rights by itself, and its members are not the database's.
@@ -62,8 +62,9 @@ struct RoleReader: Sendable {
     let settings = try await settings(wanted)
     var script = Script(hasPasswords: passwords, leftOut: try await leftOut(SQL.array(names)))
     for row in try await attributes(wanted, passwords: passwords) {
-      let name = row[0]!
-      script.sql += Self.create(name, attributes: row[1]!, comment: row[2], hash: row[3], settings[Array(name.utf8)] ?? [])
+      let name = try row.text(0)
+      script.sql += Self.create(
+        name, attributes: try row.text(1), comment: row[2], hash: row[3], settings[Array(name.utf8)] ?? [])
     }
     script.sql += try await memberships(wanted) + parameters(wanted)
     return script
@@ -71,27 +72,25 @@ struct RoleReader: Sendable {
 
   /// The roles and every role they are a member of.
   private func withParents(_ names: [String]) async throws -> [String] {
-    try await connection.query(
+    try await connection.column(
       """
       WITH RECURSIVE wanted(oid) AS (
         SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[])
         UNION SELECT m.roleid FROM pg_catalog.pg_auth_members m JOIN wanted w ON m.member = w.oid)
       SELECT r.rolname FROM pg_catalog.pg_roles r JOIN wanted w ON w.oid = r.oid WHERE r.rolname !~ '^pg_' ORDER BY 1
-      """, [SQL.array(names)]
-    ).map { $0[0]! }
+      """, [SQL.array(names)])
   }
 
   private func leftOut(_ names: String) async throws -> [String] {
-    try await connection.query(
+    try await connection.column(
       """
       WITH RECURSIVE \(Self.members(of: "SELECT oid FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[])"))
       SELECT r.rolname FROM pg_catalog.pg_roles r JOIN below b USING (oid)
       WHERE r.rolcanlogin AND r.rolsuper AND r.rolname <> ALL ($1::text[]) ORDER BY 1
-      """, [names]
-    ).map { $0[0]! }
+      """, [names])
   }
 
-  private func attributes(_ wanted: String, passwords: Bool) async throws -> [[String?]] {
+  private func attributes(_ wanted: String, passwords: Bool) async throws -> [Row] {
     try await connection.query(
       """
       SELECT r.rolname, concat_ws(' ', CASE WHEN r.rolsuper THEN 'SUPERUSER' ELSE 'NOSUPERUSER' END,
@@ -117,9 +116,7 @@ struct RoleReader: Sendable {
       JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) WITH ORDINALITY AS u(c, place)
       WHERE s.setdatabase = 0 AND r.rolname = ANY ($1::text[]) ORDER BY r.rolname, u.place
       """, [wanted])
-    return Dictionary(grouping: rows) { Array($0[0]!.utf8) }.mapValues {
-      $0.map { DatabaseProperties.Setting(role: $0[0], name: $0[1]!, value: $0[2]!) }
-    }
+    return try Dictionary(grouping: rows) { Array(try $0.text(0).utf8) }.mapValues { try $0.map(DatabaseProperties.Setting.init) }
   }
 
   private static func create(
@@ -148,7 +145,7 @@ struct RoleReader: Sendable {
       JOIN pg_catalog.pg_roles p ON p.oid = m.roleid JOIN pg_catalog.pg_roles r ON r.oid = m.member
       WHERE r.rolname = ANY ($1::text[]) GROUP BY 1, 2 ORDER BY 1, 2
       """, [wanted])
-    return rows.map { Self.grant($0[1]!, to: $0[0]!, admin: $0[2] == "t") }.joined()
+    return try rows.map { Self.grant(try $0.text(1), to: try $0.text(0), admin: $0.isTrue(2)) }.joined()
   }
 
   /// The parameters a role may set although they are a superuser's: 15 and later.
@@ -160,7 +157,9 @@ struct RoleReader: Sendable {
         pg_catalog.aclexplode(p.paracl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee
       WHERE r.rolname = ANY ($1::text[]) ORDER BY 1, 2, 3
       """, [wanted])
-    return rows.map { Self.parameter($0[1]!, $0[2]!, to: $0[0]!, option: $0[3] == "t") }.joined()
+    return try rows.map {
+      Self.parameter(try $0.text(1), try $0.text(2), to: try $0.text(0), option: $0.isTrue(3))
+    }.joined()
   }
 
   /// Only a superuser of a server that has them can grant them, and where it cannot be done it keeps no role from being made.

@@ -10,10 +10,11 @@ struct SchemaReader: Sendable {
     // A query this long would be compiled for longer than it runs. Printing a view locks what the view reads: until the rollback.
     try await connection.execute("SAVEPOINT definitions; SET LOCAL jit = off; SET LOCAL lock_timeout = '5s'")
     do {
-      let rows = try await connection.query(sql)
-      try await connection.execute("ROLLBACK TO SAVEPOINT definitions; RELEASE SAVEPOINT definitions")
       var kinds: [String: [SchemaObject]] = [:]
-      for row in rows { kinds[row[0]!, default: []].append(SchemaObject(name: row[1]!, hash: row[2])) }
+      for row in try await connection.query(sql) {
+        kinds[try row.text(0), default: []].append(SchemaObject(name: try row.text(1), hash: row[2]))
+      }
+      try await connection.execute("ROLLBACK TO SAVEPOINT definitions; RELEASE SAVEPOINT definitions")
       return SchemaEvidence(major: connection.serverMajor, objects: kinds)
     } catch let error as DatabaseError {
       try await connection.execute("ROLLBACK TO SAVEPOINT definitions; RELEASE SAVEPOINT definitions")

@@ -49,7 +49,7 @@ struct Server: Sendable {
   }
 
   func databases() async throws -> Set<String> {
-    Set(try await session.query("SELECT datname FROM pg_catalog.pg_database").map { $0[0]! })
+    Set(try await session.column("SELECT datname FROM pg_catalog.pg_database"))
   }
 
   /// Who is connected to a database, `3 sessions of app` each.
@@ -73,7 +73,7 @@ struct Server: Sendable {
   func comments() async throws -> [(name: String, comment: String?)] {
     try await session.query(
       "SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database ORDER BY 1"
-    ).map { ($0[0]!, $0[1]) }
+    ).map { (try $0.text(0), $0[1]) }
   }
 
   func comment(_ name: String) async throws -> String? {
@@ -153,8 +153,17 @@ struct Server: Sendable {
 }
 
 extension Connection {
-  func isSuperuser() async throws -> Bool {
-    try await isTrue("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user")
+  func isSuperuser() async throws -> Bool { try await mine("rolsuper") }
+
+  /// What the role of this session may, by the columns of pg_roles.
+  func mine(_ right: String) async throws -> Bool {
+    try await isTrue("SELECT \(right) FROM pg_catalog.pg_roles WHERE rolname = current_user")
+  }
+
+  /// The names of all roles, or of those whose comment is `mark`.
+  func roles(marked mark: String? = nil) async throws -> [String] {
+    let marked = " WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1"
+    return try await column("SELECT rolname FROM pg_catalog.pg_roles" + (mark == nil ? "" : marked), mark.map { [$0] } ?? [])
   }
 }
 
@@ -182,13 +191,14 @@ extension Server {
     if rows.isEmpty { return }
     let inside = try await open(name)
     for row in rows {
-      let subscription = "SUBSCRIPTION \(SQL.identifier(row[0]!))"
+      let title = try row.text(0)
+      let subscription = "SUBSCRIPTION \(SQL.identifier(title))"
       try await inside.execute("ALTER \(subscription) DISABLE")
       try await inside.execute("ALTER \(subscription) SET (slot_name = NONE)")
       try await inside.execute("DROP \(subscription)")
       if let slot = row[1], DatabaseName.isPrevious(name) {
         log.warning(
-          "subscription \(row[0]!) is gone with \(name)\n  hint: drop its slot \(slot) on the publisher, or it retains WAL there")
+          "subscription \(title) is gone with \(name)\n  hint: drop its slot \(slot) on the publisher, or it retains WAL there")
       }
     }
   }

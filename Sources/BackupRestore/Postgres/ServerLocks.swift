@@ -11,24 +11,18 @@ extension Server {
 
   /// - Throws: `Failure` 11 where another session holds one for longer than `wait`, LOCK_WAIT unless given.
   func lock(_ names: [String], for work: Work = .database, wait: Duration? = nil) async throws {
-    let deadline = ContinuousClock().now + (wait ?? waits.lock)
-    var told = false
+    var waiting = Waiting(wait ?? waits.lock)
     for name in names.sorted() {
       while try await !session.isTrue("SELECT pg_catalog.pg_try_advisory_lock(\(Self.key(name, work)))") {
         let holder = try await holder(name, work)
         let fact =
           work == .database ? "database \(name) is" : "the retention, copy and check of an earlier set of database \(name) is"
-        if ContinuousClock().now >= deadline {
-          throw Failure(
-            .locked, "\(fact) in use by \(holder?.text ?? "another session")",
-            hint: holder?.hint(settings, waits) ?? "run it again, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
-        }
-        if !told {
-          let text = holder?.text ?? "another session"
-          log.info("\(fact) locked by \(text): waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)")
-        }
-        told = true
-        try await Task.sleep(for: .milliseconds(500))
+        let who = holder?.text ?? "another session"
+        try await waiting.pause(
+          telling: "\(fact) locked by \(who): waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)",
+          until: Failure(
+            .locked, "\(fact) in use by \(who)",
+            hint: holder?.hint(settings, waits) ?? "run it again, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)"))
       }
     }
   }
@@ -86,8 +80,10 @@ extension Server {
       WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.pid <> pg_catalog.pg_backend_pid()
         AND (l.classid::bigint << 32 | l.objid::bigint) = \(Self.key(name, work)) LIMIT 1
       """)
-    return rows.first.map { row in
-      Holder(session: row[0]!, role: row[1]!, application: row[2]!, place: row[3]!, isOwnRole: row[4] == "t")
+    return try rows.first.map { row in
+      Holder(
+        session: try row.text(0), role: try row.text(1), application: try row.text(2), place: try row.text(3),
+        isOwnRole: row.isTrue(4))
     }
   }
 

@@ -76,13 +76,13 @@ struct StagingDatabase: Sendable {
     if let error = await refusal() { return "a connection to it fails: \(error)" }
     // Those of one role are tried on this one.
     let own = "ROLE \(SQL.identifier(user)) IN DATABASE \(database)"
-    for setting in properties.settings where StoredSettings.loads(setting) && setting.role != nil && setting.role != user {
-      guard !missing.contains(setting.role!), try await isSuperuser() else { continue }
+    for setting in properties.settings where StoredSettings.loads(setting) && setting.role != user {
+      guard let role = setting.role, !missing.contains(role), try await isSuperuser() else { continue }
       let change = "ALTER \(own) SET \(setting.name) = \(DatabaseProperties.settingValue(setting))"
       _ = try await server.session.query(change)
       let error = await refusal()
       _ = try await server.session.query("ALTER \(own) RESET \(setting.name)")
-      if let error { return "a connection to it as \(printable(setting.role!)) fails: \(error)" }
+      if let error { return "a connection to it as \(printable(role)) fails: \(error)" }
     }
     return nil
   }

@@ -61,7 +61,7 @@ public struct Reporter: Sendable {
     case .success(let response) where response.succeeded: return
     case .success(let response):
       let said = String(decoding: response.body.prefix(300), as: UTF8.self).trimming(" \n")
-      problem = "answered \(response.status)" + (said.isEmpty ? "" : ": \(Secret.mask(printable(said)))")
+      problem = "answered \(response.status)" + (said.isEmpty ? "" : ": \(redacted(said))")
     case .failure(let error): problem = "was not reached: \(error)"
     }
     log.warning("\(name) \(problem)\n  hint: the run itself is not affected; correct \(name), or look at its server")

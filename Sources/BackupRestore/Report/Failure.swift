@@ -59,7 +59,7 @@ package struct Failure: Error, Equatable, Sendable {
   }
 
   /// Throws all problems together, when there are any.
-  static func collect(_ status: ExitStatus, _ problems: [Problem]) throws {
+  static func collect(_ status: ExitStatus, _ problems: [Problem]) throws(Failure) {
     if !problems.isEmpty { throw Failure(status, problems) }
   }
 }

@@ -59,6 +59,15 @@ package enum Format {
     return String(decoding: text.map(UInt8.init(bitPattern:)), as: UTF8.self)
   }
 
+  /// RFC 3339 with up to nine digits of fraction, which the date leaves out; nil where it is no such text.
+  static func read(_ time: String) -> (date: Date, nanoseconds: Int)? {
+    guard let zone = time.dropFirst(19).firstIndex(where: { "Z+-".contains($0) }),
+      let date = try? Date(String(time.prefix(19) + time[zone...]), strategy: .iso8601)
+    else { return nil }
+    let fraction = time[..<zone].dropFirst(20).prefix(9)
+    return (date, Int(fraction + String(repeating: "0", count: 9 - fraction.count)) ?? 0)
+  }
+
   private static func tenths(_ value: Double) -> String {
     let rounded = Int((value * 10).rounded())
     return "\(rounded / 10).\(rounded % 10)"

@@ -163,9 +163,7 @@ final class Screen: Sendable {
         /// Several runs write into the log of the pod that waits.
         let process: Int32
       }
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-      let json = try? encoder.encode(Line(time: Format.time(Date()), level: level.rawValue, message: message, process: getpid()))
+      let json = try? JSON.encoded(Line(time: Format.time(Date()), level: level.rawValue, message: message, process: getpid()))
       return json.map { String(decoding: $0, as: UTF8.self) } ?? message
     case .text:
       let prefix = plain ? Format.time(Date()) + " " : ""

@@ -27,6 +27,9 @@ struct Secret: Sendable, Equatable {
   }
 }
 
+/// What somebody else printed, for people. In this order: a secret with a control character in it is found as it was given alone.
+func redacted(_ text: String) -> String { printable(Secret.mask(text)) }
+
 extension Secret: CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
   var description: String { "***" }
   var debugDescription: String { "***" }

@@ -87,7 +87,7 @@ final class ResticErrors: Sendable {
       // Every call leaves one there.
       var isTold = false
       if Self.isLeftLock(line) { Self.toldOfLocks.change { (isTold, $0) = ($0, true) } }
-      if !isTold { log.info("\(Secret.mask(printable(text)))") }
+      if !isTold { log.info("\(redacted(text))") }
       // A path of FILES_PATHS that went since preflight: plain text where all else is JSON (measured, 0.19.1).
       let skipped = " does not exist, skipping"
       return remember(
@@ -99,13 +99,13 @@ final class ResticErrors: Sendable {
       let text = (message.error?.message ?? message.message ?? line).trimming(" \n")
       // An application deletes its temporary files whenever it likes, which restic takes for a failure (measured, 0.19).
       if message.item?.isEmpty == false, text.hasSuffix(": no such file or directory") {
-        log.info("restic: \(Secret.mask(printable(text)))")
+        log.info("restic: \(redacted(text))")
         state.withLock { $0.vanished += 1 }
         return remember(error: text)
       }
       if let refused = state.withLock({ $0.refusals.take(text) }) { return remember(error: refused, item: "") }
       // What follows there is advice in general; which sets are concerned is said by ourselves.
-      if message.error != nil || !Repository.packs(in: text).isEmpty { log.warning("restic: \(Secret.mask(printable(text)))") }
+      if message.error != nil || !Repository.packs(in: text).isEmpty { log.warning("restic: \(redacted(text))") }
       remember(error: text, item: message.item ?? "")
     case "exit_error":
       // Fatal: several lines; the first is the fact.
@@ -114,16 +114,16 @@ final class ResticErrors: Sendable {
       let lines = text.split(separator: "\n").prefix(message.code == 11 ? 2 : 1)
       let first = lines.isEmpty ? text : lines.joined(separator: "; ")
       remember(error: first.replacing("Fatal: ", with: ""))
-    default: log.info("restic: \(Secret.mask(printable(line)))")
+    default: log.info("restic: \(redacted(line))")
     }
   }
 
   private func remember(error: String, item: String? = nil) {
-    let error = Secret.mask(error)
+    let error = redacted(error)
     state.withLock { state in
       if item != nil { state.others += 1 }
       if state.errors.count >= Self.most { state.errors.removeFirst() }
-      state.errors.append(printable(error))
+      state.errors.append(error)
       if let item, !item.isEmpty, state.items.count < Self.most { state.items.append(printable(item)) }
     }
   }

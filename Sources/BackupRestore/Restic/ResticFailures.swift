@@ -128,7 +128,7 @@ extension Repository {
     // The last word is restic's own about being stopped by us; what it kept trying is the cause.
     let tried = result.errors.last { $0.contains(Self.retrying) }
     let cause =
-      tried.flatMap { $0.firstRange(of: "s: ").map { range in String(tried![range.upperBound...]) } } ?? result.errors.last
+      tried.flatMap { line in line.firstRange(of: "s: ").map { String(line[$0.upperBound...]) } } ?? result.errors.last
     let said = cause.map { ": " + $0 } ?? ""
     switch stop {
     case .deadline:

@@ -36,22 +36,15 @@ struct Snapshot: Decodable, Equatable, Sendable {
   var short: String { String(id.prefix(8)) }
 
   /// restic prints nanoseconds and the zone of the machine that made the snapshot; whole seconds are enough here.
-  var date: Date? { Self.date(time) }
+  var date: Date? { Format.read(time)?.date }
 
   /// When all of it had been read: what changed later is not in it. Counted from its own time, which `backup --time` sets and these
   /// two do not follow (measured).
   var ended: Date? {
-    guard let begin = summary?.backup_start.flatMap(Self.date), let end = summary?.backup_end.flatMap(Self.date) else {
+    guard let begin = summary?.backup_start.flatMap(Format.read), let end = summary?.backup_end.flatMap(Format.read) else {
       return date
     }
-    return date?.addingTimeInterval(max(0, end.timeIntervalSince(begin)))
-  }
-
-  static func date(_ time: String) -> Date? {
-    guard let dot = time.firstIndex(of: "."), let zone = time[dot...].firstIndex(where: { "Z+-".contains($0) }) else {
-      return try? Date(time, strategy: .iso8601)
-    }
-    return try? Date(String(time[..<dot] + time[zone...]), strategy: .iso8601)
+    return date?.addingTimeInterval(max(0, end.date.timeIntervalSince(begin.date)))
   }
 }
 
@@ -113,15 +106,9 @@ struct Node: Decodable, Sendable {
 }
 
 extension Node {
-  /// RFC 3339 with up to nine digits of fraction, as (seconds since 1970, nanoseconds).
-  static func nanoseconds(_ text: String) -> (Int, Int)? {
-    guard let zone = text.dropFirst(19).firstIndex(where: { "Z+-".contains($0) }) else { return nil }
-    let whole = text.prefix(19)
-    let fraction = text[text.index(text.startIndex, offsetBy: 19)..<zone].dropFirst()
-    guard let date = try? Date(String(whole + text[zone...]), strategy: .iso8601) else { return nil }
-    return (
-      Int(date.timeIntervalSince1970), Int((fraction + String(repeating: "0", count: 9 - min(9, fraction.count))).prefix(9)) ?? 0
-    )
+  /// A time of restic's as stat(2) has it: seconds since 1970, nanoseconds.
+  static func nanoseconds(_ time: String) -> (Int, Int)? {
+    Format.read(time).map { (Int($0.date.timeIntervalSince1970), $0.nanoseconds) }
   }
 
   /// Whether all of these are what restic saw: whatever changes an entry, its attributes too, changes this time.

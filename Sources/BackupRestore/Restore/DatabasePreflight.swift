@@ -33,8 +33,7 @@ struct DatabasePreflight: Sendable {
       ]
     }
     let superuser = try await session.isSuperuser()
-    let creates = try await session.isTrue("SELECT rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = current_user")
-    if !superuser, !creates {
+    if try await !session.mine("rolsuper OR rolcreatedb") {
       problems.append(
         Problem("role \(user) may not create databases", hint: "ALTER ROLE \(SQL.identifier(user)) CREATEDB, run by a superuser"))
     }
@@ -76,16 +75,16 @@ struct DatabasePreflight: Sendable {
     }
     if superuser { return problems }
     // Not of superusers: that would give away every right. What belongs to one is tried, and PostgreSQL says whether it can.
-    let strangers = try await session.query(
+    let strangers = try await session.column(
       """
       SELECT rolname FROM pg_catalog.pg_roles WHERE rolname = ANY ($1::text[]) AND NOT rolsuper
         AND NOT pg_catalog.pg_has_role(current_user, oid, 'MEMBER') ORDER BY 1
       """, [SQL.array(roles.uses.filter(\.owns).map(\.name))])
     return problems
-      + strangers.map { row in
+      + strangers.map { owner in
         Problem(
-          "\(user) is not a member of \(row[0]!), which owns objects of the set",
-          hint: "GRANT \(SQL.identifier(row[0]!)) TO \(SQL.identifier(user)), run by a superuser")
+          "\(user) is not a member of \(owner), which owns objects of the set",
+          hint: "GRANT \(SQL.identifier(owner)) TO \(SQL.identifier(user)), run by a superuser")
       }
   }
 
@@ -94,19 +93,17 @@ struct DatabasePreflight: Sendable {
   /// Retained WAL grows by all that is restored; a full pg_wal stops the whole server, live database included (measured).
   private func serverProblems() async throws -> [Problem] {
     var problems: [Problem] = []
-    let slots = try await session.query(
+    let slots = try await session.column(
       """
       SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL
         AND current_setting('max_slot_wal_keep_size') = '-1' AND (database IS NULL OR NOT (database = ANY (SELECT unnest($1::text[]))) OR NOT $2::bool)
       """,
-      [
-        SQL.array(plan.databases.map(\.live)), plan.dropsSlots ? "t" : "f",
-      ])
+      [SQL.array(plan.databases.map(\.live)), plan.dropsSlots ? "t" : "f"])
     for slot in slots {
       problems.append(
         Problem(
-          "replication slot \(slot[0]!) is inactive and retains WAL: a restore would fill the server's disk",
-          hint: "start its consumer, or SELECT pg_drop_replication_slot(\(SQL.literal(slot[0]!)))"))
+          "replication slot \(slot) is inactive and retains WAL: a restore would fill the server's disk",
+          hint: "start its consumer, or SELECT pg_drop_replication_slot(\(SQL.literal(slot)))"))
     }
     let failing = try await session.query(
       """
@@ -138,12 +135,12 @@ struct DatabasePreflight: Sendable {
   /// Who may make it is asked by trying: managed servers allow more than the catalogs say.
   private func extensionProblems(_ target: RestorePlan.Target) async throws -> [Problem] {
     if plan.acceptsDifferences { return [] }
-    let missing = try await session.query(
+    let missing = try await session.column(
       "SELECT n FROM unnest($1::text[]) n WHERE n NOT IN (SELECT name FROM pg_catalog.pg_available_extensions) ORDER BY 1",
       [SQL.array(target.part.evidence?.extensions ?? [])])
-    return missing.map { row in
+    return missing.map { name in
       Problem(
-        "extension \(row[0]!) is not installed on the server",
+        "extension \(name) is not installed on the server",
         hint: "install its package on the server, or do without what needs it: restore --accept-differences")
     }
   }

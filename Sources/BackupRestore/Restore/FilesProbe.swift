@@ -203,7 +203,7 @@ struct FilesProbe {
     try ["file", "dir"].compactMap { type in
       try trying(type, in: place) { _ in
         for parent in parents {
-          let there = Directory.Name("\(Tree.workDirectory).\(getpid()).probe")!
+          let there = Directory.Name(made: "\(Tree.workDirectory).\(getpid()).probe")
           do {
             try place.rename(Self.scratch, to: parent, there)
             try parent.rename(there, to: place, Self.scratch)

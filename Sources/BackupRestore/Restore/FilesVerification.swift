@@ -45,8 +45,8 @@ struct FilesVerification: Sendable {
     for (type, number) in state.value.listed.counts where found.counts[type, default: 0] != number {
       differences.append("\(found.counts[type, default: 0]) entries of type \(type) instead of \(number)")
     }
-    for type in found.counts.keys where state.value.listed.counts[type] == nil {
-      differences.append("\(found.counts[type]!) entries of type \(type) that were not saved")
+    for (type, number) in found.counts where state.value.listed.counts[type] == nil {
+      differences.append("\(number) entries of type \(type) that were not saved")
     }
     if isWhole, let evidence {
       differences += evidence.differences(found, without: Set(limits.attributes.keys.map(ExtendedAttribute.kind)))

@@ -66,7 +66,7 @@ extension Staging {
     let (paths, directory) = (plan.paths, exchange.directory)
     try await blocking {
       for path in try directory.selected(paths) {
-        try directory.parent(of: path)?.remove(path.lastComponent!)
+        if let name = path.lastComponent { try directory.parent(of: path)?.remove(name) }
       }
     }
     let built = try await stage(files, in: exchange)

@@ -14,7 +14,7 @@ struct SavedRoles: Sendable {
   private var session: Connection { server.session }
 
   func missing() async throws -> [RoleUse] {
-    let present = Set(try await session.query("SELECT rolname FROM pg_catalog.pg_roles").map { $0[0]! })
+    let present = Set(try await session.roles())
     return uses.filter { !present.contains($0.name) }
   }
 

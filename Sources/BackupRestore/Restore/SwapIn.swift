@@ -43,12 +43,12 @@ extension Staging {
   private func leaveSlots(_ server: Server) async -> Bool {
     var isTidy = true
     for target in plan.databases {
-      let rows = await settled {
+      let slots = await settled {
         try await server.session.query(
-          "SELECT slot_name, active_pid FROM pg_catalog.pg_replication_slots WHERE database = $1", [target.previous(id)])
+          "SELECT slot_name, active_pid FROM pg_catalog.pg_replication_slots WHERE database = $1", [target.previous(id)]
+        ).map { (name: try $0.text(0), user: $0[1]) }
       }
-      for row in (try? rows.get()) ?? [] {
-        let slot = row[0]!
+      for (slot, pid) in (try? slots.get()) ?? [] {
         guard plan.dropsSlots else {
           log.warning(
             "replication slot \(slot) was made meanwhile and stays on \(target.previous(id))\n  hint: drop it, or it retains WAL")
@@ -56,7 +56,7 @@ extension Staging {
           continue
         }
         do {
-          if let pid = row[1] { _ = try await server.session.query("SELECT pg_catalog.pg_terminate_backend($1::int)", [pid]) }
+          if let pid { _ = try await server.session.query("SELECT pg_catalog.pg_terminate_backend($1::int)", [pid]) }
           try await server.dropSlot(slot)
           log.warning("replication slot \(slot) of \(target.live) is dropped")
         } catch {

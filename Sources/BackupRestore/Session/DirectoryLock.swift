@@ -77,21 +77,16 @@ enum DirectoryLock {
   }
 
   private static func waiting(_ what: String, _ waits: Waits, _ body: () throws -> Bool) async throws {
-    let deadline = ContinuousClock().now + waits.lock
-    var (told, isFirst) = (false, true)
+    if try body() { return }
+    // Twice at least: somebody may have it for a moment, to see who has it.
+    if waits.lock == .zero { try await Task.sleep(for: .milliseconds(500)) }
+    var waiting = Waiting(waits.lock)
     while try !body() {
-      // Twice at least: somebody may have it for a moment, to see who has it.
-      defer { isFirst = false }
-      if !isFirst, ContinuousClock().now >= deadline {
-        throw Failure(
+      try await waiting.pause(
+        telling: "\(what) locked by another run: waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)",
+        until: Failure(
           .locked, "\(what) in use by another run",
-          hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)")
-      }
-      if !told, waits.lock > .zero {
-        log.info("\(what) locked by another run: waiting up to \(waits.lock.components.seconds) s (LOCK_WAIT)")
-      }
-      told = true
-      try await Task.sleep(for: .milliseconds(500))
+          hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)"))
     }
   }
 }

@@ -135,7 +135,7 @@ struct Catalog: Sendable {
   }
 
   /// - Throws: `Failure` 22 where the choice is the operator's.
-  func choose(_ choice: Choice, host: String, only: Only? = nil) throws -> Entry {
+  func choose(_ choice: Choice, host: String, only: Only? = nil) throws(Failure) -> Entry {
     switch choice {
     case .named(let beginning): return try named(beginning, host: host)
     case .newest: return try newest(among: of(host), host, when: "")
@@ -149,7 +149,7 @@ struct Catalog: Sendable {
     of(host).last { ($0.id.date ?? .distantFuture) <= time && $0.read(only) > time && !$0.incomplete && !$0.isSafety }
   }
 
-  private func named(_ beginning: String, host: String) throws -> Entry {
+  private func named(_ beginning: String, host: String) throws(Failure) -> Entry {
     var found = entries.filter { $0.id.text.hasPrefix(beginning) }
     // Two hosts that began in the same second, or a part too many: no longer beginning could tell them apart.
     if Set(found.map(\.id)).count == 1 {
@@ -174,7 +174,7 @@ struct Catalog: Sendable {
     return entry
   }
 
-  private func newest(among candidates: [Entry], _ host: String, when: String) throws -> Entry {
+  private func newest(among candidates: [Entry], _ host: String, when: String) throws(Failure) -> Entry {
     let complete = candidates.filter { !$0.incomplete && !$0.rebuilt && !$0.isSafety }
     // What is dated in the future may be older than all others: it is passed over.
     let dated = complete.filter { !$0.isAhead }
@@ -208,7 +208,7 @@ struct Catalog: Sendable {
       hint: "name the one you want: restore \(instead?.id ?? doubted.id)\(instead == nil ? "" : " or restore \(doubted.id)")")
   }
 
-  private func check(_ entry: Entry, _ host: String) throws {
+  private func check(_ entry: Entry, _ host: String) throws(Failure) {
     if !entry.gone.isEmpty {
       let whole = of(host).last(where: \.sound).map { "the newest that is whole: restore \($0.id)" } ?? "no other set is whole"
       throw Failure(.refused, "set \(entry.id) is damaged: \(entry.lost)", hint: "\(whole); restore --list shows all")

@@ -7,18 +7,18 @@ enum Doubt {
   ///   - lost: databases, or nil for the files, of which something else is said already.
   static func reasons(files: FilesPart?, databases: [DatabasePart], since last: Record?, lost: [String?] = []) -> [String] {
     var reasons: [String] = []
-    if let before = last?.files {
-      if let files {
-        reasons += shrunk(files.evidence, before.evidence, last!.id)
-      } else if !lost.contains(nil) {
-        reasons.append("no files (set \(last!.id) had them)")
+    if let last {
+      if let files, let before = last.files {
+        reasons += shrunk(files.evidence, before.evidence, last.id)
+      } else if last.files != nil, !lost.contains(nil) {
+        reasons.append("no files (set \(last.id) had them)")
       }
-    }
-    for before in last?.databases ?? [] {
-      if let database = databases.first(where: { $0.name == before.name }) {
-        reasons += shrunk(database, before, last!.id)
-      } else if !lost.contains(before.name) {
-        reasons.append("no database \(printable(before.name)) (set \(last!.id) had it)")
+      for before in last.databases {
+        if let database = databases.first(where: { $0.name == before.name }) {
+          reasons += shrunk(database, before, last.id)
+        } else if !lost.contains(before.name) {
+          reasons.append("no database \(printable(before.name)) (set \(last.id) had it)")
+        }
       }
     }
     return reasons

@@ -51,7 +51,7 @@ struct FilesEvidence: Codable, Equatable, Sendable {
     let (type, user, group) = (node.type ?? "", node.uid ?? 0, node.gid ?? 0)
     count(type, size: node.size ?? 0, user: user, group: group)
     if kinds == nil { kinds = [] }
-    kinds!.insert("\(type) \(user):\(group) \(String(node.permissions, radix: 8))")
+    kinds?.insert("\(type) \(user):\(group) \(String(node.permissions, radix: 8))")
   }
 
   /// - Parameter path: relative, without a leading slash.

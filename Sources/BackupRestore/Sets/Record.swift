@@ -210,11 +210,7 @@ struct LargeObjects: Codable, Equatable, Sendable {
 }
 
 extension Record {
-  func encoded() throws -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    return Array(try encoder.encode(self)) + [0x0A]
-  }
+  func encoded() throws -> [UInt8] { try JSON.document(self) + [0x0A] }
 
   /// - Throws: `Failure` naming the set where the document cannot be read or is from a newer toolkit.
   init(decoding document: [UInt8], set: String) throws {

@@ -7,11 +7,13 @@ extension Repository {
 
   /// Saves small documents as a snapshot, and returns its id.
   @discardableResult
-  func write(_ documents: [String: [UInt8]], tags: [String]) async throws -> String {
+  func write(_ documents: [Directory.Name: [UInt8]], tags: [String]) async throws -> String {
     let scratch = try Scratch(base)
     defer { scratch.remove() }
-    for (name, bytes) in documents { try scratch.directory.write(bytes, to: Directory.Name(name)!) }
-    return try await backup(["--"] + documents.keys.sorted(), tags: tags, directory: scratch.path.string, part: "record").snapshot
+    for (name, bytes) in documents { try scratch.directory.write(bytes, to: name) }
+    return try await backup(
+      ["--"] + documents.keys.map(\.string).sorted(), tags: tags, directory: scratch.path.string, part: "record"
+    ).snapshot
   }
 
   func record(of set: SetID, _ snapshot: Snapshot) async throws -> Record {

@@ -38,7 +38,9 @@ extension SchemaEvidence {
       let names = Set(first.keys).union(second.keys).sorted { $0.lexicographicallyPrecedes($1) }
       return (
         kind,
-        names.map { SchemaObject(name: String(decoding: $0, as: UTF8.self), hash: first[$0] == second[$0] ? first[$0]! : nil) }
+        names.map {
+          SchemaObject(name: String(decoding: $0, as: UTF8.self), hash: first[$0] == second[$0] ? first[$0] ?? nil : nil)
+        }
       )
     }
     return SchemaEvidence(major: major, objects: Dictionary(uniqueKeysWithValues: kinds))

@@ -46,8 +46,7 @@ package struct SecondID<Thing>: Hashable, Comparable, Codable, Sendable, CustomS
   var date: Date? {
     let t = Array(text)
     let at = { (range: Range<Int>) in String(t[range]) }
-    return try? Date(
-      "\(at(0..<4))-\(at(4..<6))-\(at(6..<8))T\(at(9..<11)):\(at(11..<13)):\(at(13..<15))Z", strategy: .iso8601)
+    return Format.read("\(at(0..<4))-\(at(4..<6))-\(at(6..<8))T\(at(9..<11)):\(at(11..<13)):\(at(13..<15))Z")?.date
   }
 
   func isAhead(of now: Date) -> Bool { date?.isAhead(of: now) == true }

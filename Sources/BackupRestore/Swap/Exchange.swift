@@ -40,7 +40,7 @@ struct Exchange: Sendable {
     }
   }
 
-  private static func held(_ index: Int) -> Directory.Name { Directory.Name("held.\(index)")! }
+  private static func held(_ index: Int) -> Directory.Name { Directory.Name(made: "held.\(index)") }
 
   /// Whether nothing of them was carried out: none that comes is live, none that goes is aside.
   func isUntouched(_ entries: [SwapJournal.Entry]) throws -> Bool {
@@ -83,7 +83,7 @@ struct Exchange: Sendable {
   }
 
   private func apply(_ entry: SwapJournal.Entry, _ path: FilePath, _ tree: Directory, held: Directory.Name) throws {
-    let name = path.lastComponent!
+    guard let name = path.lastComponent else { return }
     let present = try directory.existing(at: path).map(SwapJournal.Identity.init)
     if let staged = entry.staged {
       if present != staged {

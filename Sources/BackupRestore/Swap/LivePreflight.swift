@@ -12,14 +12,15 @@ extension Server {
         FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba WHERE d.datname = $1
         """,
         [name])
-      if let row = owner.first, row[1] != "t" {
+      if let row = owner.first, !row.isTrue(1) {
+        let owner = try row.text(0)
         problems.append(
           Problem(
-            "database \(name) belongs to \(row[0]!), so \(user) cannot rename it",
+            "database \(name) belongs to \(owner), so \(user) cannot rename it",
             // A membership in a superuser would give away every right.
-            hint: row[2] == "t"
+            hint: row.isTrue(2)
               ? "set POSTGRES_USER to a superuser, or give it away: ALTER DATABASE \(SQL.identifier(name)) OWNER TO \(SQL.identifier(user)), run by a superuser"
-              : "set POSTGRES_USER to \(row[0]!), or GRANT \(SQL.identifier(row[0]!)) TO \(SQL.identifier(user))"))
+              : "set POSTGRES_USER to \(owner), or GRANT \(SQL.identifier(owner)) TO \(SQL.identifier(user))"))
       }
       let sessions = try await session.query(
         """
@@ -30,16 +31,16 @@ extension Server {
       for row in sessions {
         problems.append(
           Problem(
-            "\(row[1]!) sessions of \(row[0]!) are in database \(name), and \(user) may not end them",
+            "\(try row.text(1)) sessions of \(try row.text(0)) are in database \(name), and \(user) may not end them",
             hint:
               "end them, or GRANT pg_signal_backend TO \(SQL.identifier(user)); a superuser's can only be ended by a superuser"))
       }
     }
-    for row in try await session.query("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", [name]) {
+    for transaction in try await session.column("SELECT gid FROM pg_catalog.pg_prepared_xacts WHERE database = $1", [name]) {
       problems.append(
         Problem(
-          "prepared transaction \(row[0]!) is open in database \(name) and blocks the swap",
-          hint: "COMMIT PREPARED or ROLLBACK PREPARED \(SQL.literal(row[0]!)) in that database"))
+          "prepared transaction \(transaction) is open in database \(name) and blocks the swap",
+          hint: "COMMIT PREPARED or ROLLBACK PREPARED \(SQL.literal(transaction)) in that database"))
     }
     return problems + (try await followers(of: name, dropsSlots: dropsSlots))
   }
@@ -47,21 +48,20 @@ extension Server {
   /// What belongs to a database whatever it is called, and would stay on the previous one.
   private func followers(of name: String, dropsSlots: Bool?) async throws -> [Problem] {
     var problems: [Problem] = []
-    let subscriptions = try await session.query(
+    let subscriptions = try await session.column(
       """
       SELECT s.subname FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
       WHERE d.datname = $1 AND s.subenabled
       """, [name])
-    for row in subscriptions {
+    for subscription in subscriptions {
       problems.append(
         Problem(
-          "subscription \(row[0]!) belongs to database \(name) and would go on filling the previous one",
-          hint: "ALTER SUBSCRIPTION \(SQL.identifier(row[0]!)) DISABLE in that database; enable it anew after the restore"))
+          "subscription \(subscription) belongs to database \(name) and would go on filling the previous one",
+          hint: "ALTER SUBSCRIPTION \(SQL.identifier(subscription)) DISABLE in that database; enable it anew after the restore"))
     }
-    let slots = try await session.query("SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1", [name])
+    let slots = try await session.column("SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = $1", [name])
     if dropsSlots == true {
-      let may = "SELECT rolsuper OR rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user"
-      if !slots.isEmpty, try await !session.isTrue(may) {
+      if !slots.isEmpty, try await !session.mine("rolsuper OR rolreplication") {
         problems.append(
           Problem(
             "\(settings.user) may not drop the replication slots of database \(name)",
@@ -69,12 +69,12 @@ extension Server {
       }
       return problems
     }
-    for row in slots {
+    for slot in slots {
       let hint =
-        dropsSlots == nil ? "SELECT pg_drop_replication_slot(\(SQL.literal(row[0]!)))" : "run with --drop-slots"
+        dropsSlots == nil ? "SELECT pg_drop_replication_slot(\(SQL.literal(slot)))" : "run with --drop-slots"
       problems.append(
         Problem(
-          "logical replication slot \(row[0]!) belongs to database \(name) and would stay on the previous one",
+          "logical replication slot \(slot) belongs to database \(name) and would stay on the previous one",
           hint: "stop its consumer and \(hint); it must then be made anew"))
     }
     return problems

@@ -46,8 +46,10 @@ extension Swap {
       for (name, comment) in try await server.comments() {
         for live in server.settings.names {
           guard let (id, isStaging) = DatabaseName.parse(name, live: live), !isStaging else { continue }
-          kept[id, default: PreviousState(id: id)].databases.append(.init(from: name, to: live))
-          if let mark = RestoreMarker(comment: comment) { kept[id]!.mark = mark }
+          var state = kept[id] ?? PreviousState(id: id)
+          state.databases.append(.init(from: name, to: live))
+          state.mark = RestoreMarker(comment: comment) ?? state.mark
+          kept[id] = state
         }
       }
     }
@@ -103,7 +105,7 @@ extension PreviousState {
   }
 
   /// - Throws: `Failure` 22 where what is kept is not all that was live.
-  func refuseIncomplete() throws {
+  func refuseIncomplete() throws(Failure) {
     try Failure.collect(.refused, missingProblems)
     if isBeingDiscarded {
       throw Failure(
@@ -119,9 +121,9 @@ extension PreviousState {
 
   /// - Parameter beginning: of the id of one; nil: the newest, or where several are kept and not `newestByDefault`, none.
   /// - Throws: `Failure` 22 where not one is meant.
-  static func choose(_ kept: [PreviousState], _ beginning: String?, newestByDefault: Bool) throws -> PreviousState {
-    let found = kept.filter { beginning == nil || $0.id.text.hasPrefix(beginning!) }
-    if found.isEmpty {
+  static func choose(_ kept: [PreviousState], _ beginning: String?, newestByDefault: Bool) throws(Failure) -> PreviousState {
+    let found = beginning.map { text in kept.filter { $0.id.text.hasPrefix(text) } } ?? kept
+    guard let newest = found.last else {
       throw Failure(
         .refused, beginning.map { "no previous state \(printable($0)) is kept" } ?? "no previous state is kept",
         hint: "restore --status shows what is")
@@ -130,6 +132,6 @@ extension PreviousState {
       throw Failure(
         .refused, "several previous states are kept: \(found.map(\.id.text).joined(separator: ", "))", hint: "name one of them")
     }
-    return found.last!
+    return newest
   }
 }

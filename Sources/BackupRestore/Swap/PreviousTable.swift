@@ -17,8 +17,7 @@ extension PreviousState {
         previous.contents.joined(separator: ", "),
       ])
     }
-    guard let newest = kept.last else { return table.text }
-    if newest.isUnfinished { return table.text }
+    guard let newest = kept.last, !newest.isUnfinished else { return table.text }
     let isWhole = !newest.isHalf && !newest.isBeingDiscarded
     let back = newest.mark?.safety.map { "--in-place \($0)" } ?? (isWhole ? "--rollback \(newest.id)" : nil)
     return table.text + "\n" + (back.map { "back again: \(volume)restore \($0); " } ?? "")

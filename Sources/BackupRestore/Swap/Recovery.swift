@@ -120,10 +120,9 @@ extension Swap {
       try await server.drop(name)
     }
     // Those whose database is gone already.
-    for row in try await server.session.query(
-      "SELECT rolname FROM pg_catalog.pg_roles WHERE pg_catalog.shobj_description(oid, 'pg_authid') = $1", [Loader.mark])
-    where server.settings.names.contains(where: { DatabaseName.parse(row[0]!, live: $0)?.isStaging == true }) {
-      await server.dropLoader(row[0]!)
+    for role in try await server.session.roles(marked: Loader.mark)
+    where server.settings.names.contains(where: { DatabaseName.parse(role, live: $0)?.isStaging == true }) {
+      await server.dropLoader(role)
     }
   }
 
@@ -131,9 +130,10 @@ extension Swap {
   func newID() async throws -> RestoreID {
     while true {
       let id = RestoreID(Date())
-      let names = try await server?.databases() ?? []
-      let taken = names.contains { name in server!.settings.names.contains { DatabaseName.parse(name, live: $0)?.id == id } }
-      if !taken, try !restores().contains(id) { return id }
+      let live = server?.settings.names ?? []
+      let taken = try await server?.databases().contains { name in live.contains { DatabaseName.parse(name, live: $0)?.id == id }
+      }
+      if taken != true, try !restores().contains(id) { return id }
       try await Task.sleep(for: .milliseconds(100))
     }
   }

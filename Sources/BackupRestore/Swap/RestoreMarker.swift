@@ -17,9 +17,7 @@ struct RestoreMarker: Codable, Equatable, Sendable {
 
   /// Behind what the comment said before. ASCII alone: the maintenance database need not be UTF-8.
   func added(to comment: String?) -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    let json = String(decoding: (try? encoder.encode(self)) ?? Data(), as: UTF8.self).utf16.map { unit in
+    let json = String(decoding: (try? JSON.encoded(self)) ?? [], as: UTF8.self).utf16.map { unit in
       unit < 128 ? String(Character(Unicode.Scalar(UInt8(unit)))) : "\\u" + String(0x10000 + Int(unit), radix: 16).dropFirst()
     }
     let own = Self.removed(from: comment)

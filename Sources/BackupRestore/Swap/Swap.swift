@@ -7,15 +7,13 @@ struct Swap: Sendable {
   let directory: Directory?
   let server: Server?
 
-  private static let workName = Directory.Name(Tree.workDirectory)!
-
   /// `.backup-restore`; nil where there is none.
   ///
   /// - Throws: `Failure` 22, `.foreign`, where it is not the toolkit's, here as in all that follows.
-  func work() throws -> Directory? { try directory?.own(Self.workName) }
+  func work() throws -> Directory? { try directory?.own(Tree.workName) }
 
   @discardableResult
-  func makeWork() throws -> Directory? { try directory?.makeOwn(Self.workName) }
+  func makeWork() throws -> Directory? { try directory?.makeOwn(Tree.workName) }
 
   /// Of a restore that left something on the volume; nil where it did not.
   func exchange(_ id: RestoreID) throws -> Exchange? {
@@ -193,5 +191,5 @@ struct Swap: Sendable {
 
 extension RestoreID {
   /// Of its directory.
-  var name: Directory.Name { Directory.Name(text)! }
+  var name: Directory.Name { Directory.Name(made: text) }
 }

@@ -66,9 +66,7 @@ struct SwapJournal: Codable, Equatable, Sendable {
   static let largest = 64 << 20
 
   func write(in work: Directory) throws {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
-    let bytes = Array(try encoder.encode(self))
+    let bytes = try JSON.document(self)
     if bytes.count > Self.largest {
       throw Failure(
         .refused, "\(entries.count) entries in the top of FILES_DIRECTORY are more than a swap can hold",
