@@ -18,7 +18,8 @@ import Testing
     let sets = try await site.run("restore", ["--list"], with: named).output
     #expect(!sets.contains(first) && sets.matches(of: /(?m)^\d{8}T\d{6}Z/).count == 2, "\(sets)")
     let hosts = try await site.restic("sets", ["snapshots", "--tag", "kind=set", "--json"]).output
-    #expect(hosts.contains(#""hostname":"shop/\#(site.database)""#) && !hosts.contains(#""hostname":"backup-restore""#), "\(hosts)")
+    #expect(
+      hosts.contains(#""hostname":"shop/\#(site.database)""#) && !hosts.contains(#""hostname":"backup-restore""#), "\(hosts)")
     // Another application of the same base has another name.
     let other = try await site.run("restore", ["--dry-run"], with: ["POD_NAMESPACE": "wiki"])
     #expect(other.code == 22 && other.errors.contains("there are sets of shop/\(site.database)"), "\(other)")

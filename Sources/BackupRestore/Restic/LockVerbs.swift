@@ -13,7 +13,7 @@ extension Repository {
 
     /// Who has it, and since when.
     func text(now: Date) -> String {
-      let age = Snapshot.date(time).map { Format.duration(now.timeIntervalSince($0)) } ?? "an unknown time"
+      let age = (Format.read(time)?.date).map { Format.duration(now.timeIntervalSince($0)) } ?? "an unknown time"
       return "\(id.prefix(8)): process \(pid) of \(printable(hostname)), \(age) old\(exclusive ? ", keeps everybody out" : "")"
     }
   }
