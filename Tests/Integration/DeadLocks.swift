@@ -45,6 +45,32 @@ import Testing
     #expect(try await site.sets().count == 2)
   }
 
+  /// As the API server tells it; a lock that may be somebody's stays.
+  @Test(arguments: [
+    (pod: "backup-1-abcde", minutes: 10, isRemoved: true), ("living-pod-abcde", 10, false), ("laptop", 10, false),
+    ("backup-1-abcde", 1, false),
+  ])
+  func aLockOfAPodThatIsGoneIsRemovedBeforeResticTakesItForDead(_ pod: String, minutes: Double, isRemoved: Bool) async throws {
+    let site = try await Site()
+    try await Staged.succeed(site, "init")
+    // Killed in the middle, on another machine by its name.
+    try await Shell.script(
+      """
+      mkfifo feed
+      unshare --uts sh -c 'hostname \(pod); exec restic backup --quiet --stdin <feed' & restic=$!
+      exec 3>feed
+      until ls repository/files/locks | grep -q .; do sleep 0.05; done
+      kill -9 $restic
+      """, in: site.root, environment: site.settings.merging(["RESTIC_REPOSITORY": site.repository + "/files"]) { $1 })
+    let configuration = try Configuration(site.settings)
+    let repositories = Repositories(
+      settings: configuration.repository, waits: configuration.waits, environment: Shell.environment,
+      pods: { ["living-pod-abcde"] })
+    try await repositories.files.removeLocksOfGonePods(now: Date(timeIntervalSinceNow: minutes * 60))
+    let left = try FileManager.default.contentsOfDirectory(atPath: site.repository + "/files/locks")
+    #expect(left.isEmpty == isRemoved, "\(left)")
+  }
+
   @Test func locksAreShownAndThoseThatAreNamedRemoved() async throws {
     let site = try await Looking.site(Self.policy)
     #expect(try await Staged.succeed(site, "init", "--unlock").output == "no repository is locked\n")

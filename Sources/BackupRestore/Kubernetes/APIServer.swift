@@ -53,6 +53,14 @@ struct APIServer: Sendable {
     return (list.items ?? []).filter { $0.belongs(to: deployment.name) }.map(\.metadata.name).sorted()
   }
 
+  /// Names of all pods of the namespace.
+  func pods() async throws -> Set<String> {
+    var request = try request("GET", "/api/v1/namespaces/\(namespace)/pods")
+    request.headers.append("Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+    let list: PodList = try await decoded(request, "")
+    return Set((list.items ?? []).map(\.metadata.name))
+  }
+
   private func path(_ deployment: String) -> String {
     "/apis/apps/v1/namespaces/\(namespace)/deployments/\(percentEncoded(deployment.utf8))"
   }

@@ -13,14 +13,19 @@ public struct StatusReport: Sendable {
 
   /// For each of those that are asked at once: what is at hand is said within two seconds.
   private static let patience = Duration.milliseconds(1500)
-  /// For the repositories, which may be far away.
-  private static let repositoryPatience = Duration.seconds(20)
+  /// For what is far away, or busy.
+  private static let longPatience = Duration.seconds(20)
 
   /// Never fails: what cannot be asked is said.
   public func run() async -> ExitStatus {
     async let repositories = repositoryLines()
-    output(await nearbyLines().joined(separator: "\n"))
+    let first = await nearbyLines(Self.patience)
+    output(first.lines.joined(separator: "\n"))
     output(await repositories.joined(separator: "\n"))
+    if first.isLate {
+      output("once more, with what did not answer at once:")
+      output(await nearbyLines(Self.longPatience).lines.joined(separator: "\n"))
+    }
     return .done
   }
 
@@ -33,16 +38,22 @@ public struct StatusReport: Sendable {
     /// Databases that a restore was building.
     var staging: [String] = []
     var unknown: [String] = []
+    var isLate = false
+
+    mutating func miss(_ what: String, _ error: any Error) {
+      isLate = isLate || error is NoAnswer
+      unknown.append("\(what): \(StatusReport.brief(error))")
+    }
   }
 
-  private func nearbyLines() async -> [String] {
-    async let asked = within(Self.patience) { try await askServer() }
-    async let application = within(Self.patience) { try await invocation.application()?.status() ?? [] }
-    let volume = await within(Self.patience) { try await blocking { try askVolume() } }
+  private func nearbyLines(_ patience: Duration) async -> (lines: [String], isLate: Bool) {
+    async let asked = within(patience) { try await askServer() }
+    async let application = within(patience) { try await invocation.application()?.status() ?? [] }
+    let volume = await within(patience) { try await blocking { try askVolume() } }
     var found = Nearby()
     switch await asked {
     case .success(let answer): found = answer
-    case .failure(let error): found.unknown.append("database server: \(Self.brief(error))")
+    case .failure(let error): found.miss("database server", error)
     }
     var lines: [String] = []
     switch volume {
@@ -50,14 +61,12 @@ public struct StatusReport: Sendable {
       if isHeld, found.running.isEmpty {
         found.running.append("another run has \(printable(configuration.files?.directory ?? ""))")
       }
-    case .failure(let error): found.unknown.append("files: \(Self.brief(error))")
+    case .failure(let error): found.miss("files", error)
     }
     lines += found.running.map { "in progress: \($0)" }
     let server = found.server
     let isVolumeKnown = (try? volume.get()) != nil
-    switch await within(
-      Self.patience, { [found] in try await kept(server, isVolumeKnown: isVolumeKnown, isBusy: !found.running.isEmpty) })
-    {
+    switch await within(patience, { try await kept(server, isVolumeKnown: isVolumeKnown) }) {
     case .success(let kept):
       lines = kept.live + lines
       if found.running.isEmpty {
@@ -69,10 +78,10 @@ public struct StatusReport: Sendable {
       }
       lines += kept.volumes + ((try? await application.get()) ?? [])
       lines.append(kept.table)
-    case .failure(let error): lines.append("kept for rollback: unknown: \(Self.brief(error))")
+    case .failure(let error): found.miss("kept for rollback", error)
     }
-    if case .failure(let error) = await application { found.unknown.append("application: \(Self.brief(error))") }
-    return lines + found.unknown.map { "unknown: \($0)" }
+    if case .failure(let error) = await application { found.miss("application", error) }
+    return (lines + found.unknown.map { "unknown: \($0)" }, found.isLate)
   }
 
   private func askServer() async throws -> Nearby {
@@ -108,7 +117,7 @@ public struct StatusReport: Sendable {
     var table = ""
   }
 
-  private func kept(_ server: Server?, isVolumeKnown: Bool, isBusy: Bool) async throws -> Kept {
+  private func kept(_ server: Server?, isVolumeKnown: Bool) async throws -> Kept {
     let swap = Swap(directory: isVolumeKnown ? try configuration.files?.open() : nil, server: server)
     var found = Kept()
     let states = try await swap.kept()
@@ -143,7 +152,7 @@ public struct StatusReport: Sendable {
   private func repositoryLines() async -> [String] {
     let repositories = invocation.repositories
     let found: Restorable
-    switch await within(Self.repositoryPatience, { try await invocation.restorable() }) {
+    switch await within(Self.longPatience, { try await invocation.restorable() }) {
     case .success(let answer): found = answer
     case .failure(let error): return ["repository: \(repositories.settings.shown): \(Self.brief(error))"]
     }
@@ -163,7 +172,7 @@ public struct StatusReport: Sendable {
   }
 
   /// The fact alone, in one line.
-  private static func brief(_ error: any Error) -> String {
+  fileprivate static func brief(_ error: any Error) -> String {
     guard let failure = error as? Failure else { return printable("\(error)") }
     switch failure.status {
     case .wrongPassword: return "password refused"

@@ -1,7 +1,7 @@
 extension Repository {
   /// The same repository, opened with another password.
   func with(password: Secret) -> Repository {
-    Repository(name: name, settings: settings.with(password: password), waits: waits, base: base, wrapper: wrapper)
+    Repository(name: name, settings: settings.with(password: password), waits: waits, base: base, wrapper: wrapper, pods: pods)
   }
 
   func keys() async throws -> [Key] {

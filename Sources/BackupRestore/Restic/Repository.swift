@@ -11,6 +11,8 @@ struct Repository: Sendable {
   let base: [String: String]
   /// The words before `restic`, as `confined` has them.
   var wrapper: [String] = []
+  /// Names of the pods of this namespace; nil where the API server cannot be asked.
+  var pods: (@Sendable () async -> Set<String>?)?
 
   /// What every restic call gets: no secret in the arguments, no variable that was not asked for. RESTIC_FROM_REPOSITORY
   /// leaking in would break `init` (measured).
@@ -192,6 +194,7 @@ struct Repository: Sendable {
         if !Self.sharesItsHostName {
           _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
         }
+        try await removeLocksOfGonePods()
         // What is locked to everybody else waits for the locks of all nights before, and they stay.
         if deletesNothing { break }
         let seconds = min(wait, ContinuousClock().now.duration(to: end)).components.seconds + 1

@@ -19,13 +19,16 @@ public struct Invocation: Sendable {
   init(_ variables: [String: String], _ metrics: Locked<RunMetrics>) async throws {
     let configuration = try Configuration(variables)
     let environment = Command.baseEnvironment(variables)
-    let repositories = { (settings: RepositorySettings) in
-      Repositories(settings: settings, waits: configuration.waits, environment: environment)
+    let server = APIServer(variables, base: environment)
+    func repositories(_ settings: RepositorySettings) -> Repositories {
+      Repositories(
+        settings: settings, waits: configuration.waits, environment: environment,
+        pods: server.map { server in { @Sendable in try? await server.pods() } })
     }
     (self.configuration, self.environment, self.metrics) = (configuration, environment, metrics)
     self.repositories = repositories(configuration.repository)
     copy = configuration.copy.map(repositories)
-    apiServer = APIServer(variables, base: environment)
+    apiServer = server
     restic = try await Self.resticVersion(environment)
     let settings = [configuration.repository] + (configuration.copy.map { [$0] } ?? [])
     try Failure.collect(.configuration, settings.compactMap { $0.transportProblem(path: environment["PATH"] ?? "") })

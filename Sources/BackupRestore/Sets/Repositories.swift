@@ -4,12 +4,14 @@ struct Repositories: Sendable {
   let waits: Waits
   /// What children see besides what a repository's own settings say.
   let environment: [String: String]
+  /// As `Repository.pods`.
+  var pods: (@Sendable () async -> Set<String>?)?
 
   /// Whose sets they hold.
   var host: String { settings.host }
 
   func repository(_ name: RepositoryName) -> Repository {
-    Repository(name: name, settings: settings, waits: waits, base: environment)
+    Repository(name: name, settings: settings, waits: waits, base: environment, pods: pods)
   }
 
   var files: Repository { repository(.files) }
