@@ -12,7 +12,8 @@ import Testing
   struct Transcript {
     let site: Site
     var text = ""
-    private var ids: [String] = []
+    private var ids: [String: Int] = [:]
+    private var count = 0
 
     init(_ site: Site) { self.site = site }
 
@@ -27,13 +28,18 @@ import Testing
       let errors = result.errors.split(separator: "\n").map { "! \($0)\n" }.joined()
       text += stable(
         "$ \(set)\(([program] + arguments).joined(separator: " "))\n\(result.output)\(errors)exit \(result.code)\n\n")
+      // Another restore of the same second may have it next.
+      for match in result.output.matches(of: /previous (\S+) discarded/) { ids[String(match.1)] = nil }
       return result
     }
 
     private mutating func stable(_ text: String) -> String {
-      for match in text.matches(of: /\b\d{8}T\d{6}Z/) where !ids.contains(String(match.0)) { ids.append(String(match.0)) }
+      for match in text.matches(of: /\b\d{8}T\d{6}Z/) where ids[String(match.0)] == nil {
+        count += 1
+        ids[String(match.0)] = count
+      }
       var text = text.replacing(site.root, with: "ROOT").replacing(/127\.0\.0\.1:\d+/, with: "SERVER")
-      for (index, id) in ids.enumerated() { text = text.replacing(id, with: "ID\(index + 1)") }
+      for (id, number) in ids { text = text.replacing(id, with: "ID\(number)") }
       return text.replacing(/\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?: UTC|Z)?/, with: "TIME")
         .replacing(/\b\d{4}-\d\d-\d\d\b/, with: "DAY").replacing(/\bin [\d.]+ (?:ms|s|min)(?: \d+ s)?\b/, with: "in SECONDS")
         .replacing(/([ ,])[\d.]+ (?:s|min|h)(?=[ .,\n])/) { "\($0.1)AGE" }
