@@ -18,7 +18,7 @@ import Testing
       let b = /['"]Pattern['"]/
       let c = Outer / 2
       """
-    let types = SourceCode(folder: "", name: "", lines: [], code: SourceCode.code(of: text)).types
+    let types = SourceCode(folder: "", name: "", lines: [], code: SourceCode.code(of: text), definitions: []).types
     #expect(types == ["Inner", "Deep", "Outer"])
   }
 

@@ -8,6 +8,8 @@ struct SourceCode: Sendable {
   let lines: [Substring]
   /// Without comments and without the texts of literals; what stands in `\(…)` is code.
   let code: String
+  /// Types that are defined in it, outside of others.
+  let definitions: Set<String>
 
   static let core = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "../../Sources/BackupRestore")
     .standardizedFileURL
@@ -16,9 +18,10 @@ struct SourceCode: Sendable {
     let files = FileManager.default.enumerator(at: core, includingPropertiesForKeys: nil)?.compactMap { $0 as? URL } ?? []
     return files.filter { $0.pathExtension == "swift" }.map { file in
       let text = (try? String(contentsOf: file, encoding: .utf8)) ?? ""
+      let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
       return SourceCode(
-        folder: file.deletingLastPathComponent().lastPathComponent, name: file.lastPathComponent,
-        lines: text.split(separator: "\n", omittingEmptySubsequences: false), code: code(of: text))
+        folder: file.deletingLastPathComponent().lastPathComponent, name: file.lastPathComponent, lines: lines,
+        code: code(of: text), definitions: definitions(in: lines))
     }.sorted { ($0.folder, $0.name) < ($1.folder, $1.name) }
   }()
 
@@ -105,11 +108,12 @@ struct SourceCode: Sendable {
     return found
   }
 
-  /// Types that are defined in it, outside of others.
-  var definitions: Set<String> {
+  private static func definitions(in lines: [Substring]) -> Set<String> {
     let definition =
       /^(?:(?:public|package|final|indirect|private|fileprivate) )*(?:struct|class|enum|actor|protocol|typealias) (\w+)/
-    return Set(lines.compactMap { try? definition.firstMatch(in: $0).map { String($0.1) } })
+    // By far most lines are indented.
+    return Set(
+      lines.filter { $0.first?.isLowercase == true }.compactMap { try? definition.firstMatch(in: $0).map { String($0.1) } })
   }
 
   struct Function {
