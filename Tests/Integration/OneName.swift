@@ -24,4 +24,18 @@ import Testing
     let other = try await site.run("restore", ["--dry-run"], with: ["POD_NAMESPACE": "wiki"])
     #expect(other.code == 22 && other.errors.contains("there are sets of shop/\(site.database)"), "\(other)")
   }
+
+  /// What a pod has may be older than what the Secret says, or newer than what others have.
+  @Test func aPasswordThatChangedAMomentAgoIsToldAsThat() async throws {
+    let site = try await Site()
+    try await Staged.succeed(site, "init")
+    let file = site.root + "/password"
+    try "other".write(toFile: file, atomically: true, encoding: .utf8)
+    let changes: [String: String?] = ["RESTIC_PASSWORD": nil, "RESTIC_PASSWORD_FILE": file]
+    let now = try await site.run("backup", with: changes)
+    #expect(now.code == 12 && now.errors.contains("s ago: a changed Secret reaches pods up to two minutes late"), "\(now)")
+    try FileManager.default.setAttributes([.modificationDate: Date(timeIntervalSinceNow: -3600)], ofItemAtPath: file)
+    let later = try await site.run("backup", with: changes)
+    #expect(later.code == 12 && !later.errors.contains("late"), "\(later)")
+  }
 }

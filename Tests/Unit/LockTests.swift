@@ -40,6 +40,12 @@ import Testing
     // A name that anybody can take; an operator may have another role, too.
     ("app", "backup-restore restore", "restore as role app from", ["raise LOCK_WAIT", "REVOKE"], []),
     ("owner", "", "role owner, which is no run of backup-restore,", ["end it: SELECT pg_terminate_backend(7)"], ["REVOKE"]),
+    (
+      "owner", "backup-restore backup in pod backup-1-abcde", "backup in pod backup-1-abcde",
+      ["kubectl delete pod backup-1-abcde"], []
+    ),
+    ("owner", "backup-restore backup in pod x; rm -rf /", "backup in pod x", ["wait for it"], ["kubectl"]),
+    ("app", "backup-restore backup in pod backup-1-abcde", "backup in pod backup-1-abcde", ["REVOKE"], ["kubectl"]),
     ("a\u{1B}[2J", "psql", "role a\\u{1B}[2J (psql)", ["REVOKE"], ["\u{1B}"]),
   ]) func whoHoldsALockIsNamedAndKeptOutWhereItIsNoneOfUs(
     role: String, application: String, text: String, hints: [String], none: [String]

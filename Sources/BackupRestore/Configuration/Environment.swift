@@ -75,6 +75,9 @@ struct Environment {
   /// Whether NAME or NAME_FILE says anything, right or wrong.
   func isSet(_ name: String) -> Bool { [name, name + "_FILE"].contains { !(variables[$0] ?? "").isEmpty } }
 
+  /// That NAME_FILE names.
+  func path(of name: String) -> String? { file(name + "_FILE") }
+
   /// Of every NAME_FILE.
   var files: [String] { variables.keys.filter { $0.hasSuffix("_FILE") }.sorted().compactMap(file) }
 

@@ -1,4 +1,6 @@
+import FoundationEssentials
 import Glibc
+import SystemPackage
 
 /// How restic reaches the repositories.
 struct RepositorySettings: Sendable, Equatable {
@@ -6,6 +8,8 @@ struct RepositorySettings: Sendable, Equatable {
   let base: Secret
   private(set) var password: Secret
   private(set) var newPassword: Secret?
+  /// The file that it was read from.
+  private let passwordFile: String?
   /// The host name that snapshots carry.
   let host: String
   /// Another one that counts as it: the default of before, where this one is a default.
@@ -57,6 +61,7 @@ struct RepositorySettings: Sendable, Equatable {
         "\(name) is \"\(environment.text(name) ?? host)\"",
         hint: "\(name == "RESTIC_HOST" ? "use" : "set RESTIC_HOST to") a name without a comma")
     }
+    passwordFile = environment.path(of: prefix + "RESTIC_PASSWORD")
     guard var base, let password else { return nil }
     while base.count > 1, base.hasSuffix("/") { base.removeLast() }
     Self.rememberPassword(in: base)
@@ -74,6 +79,16 @@ struct RepositorySettings: Sendable, Equatable {
   }
 
   private static let commonHost = "backup-restore"
+
+  /// Seconds since the password's file changed, where that is so short ago that other pods, or other Secrets, may not have theirs yet.
+  var passwordAge: Int? {
+    guard let status = passwordFile.flatMap({ try? FilePath(resolved($0)).status() }) else { return nil }
+    let age = Int(Date().timeIntervalSince1970) - status.modified.tv_sec
+    return (0..<Self.slowestSecret).contains(age) ? age : nil
+  }
+
+  /// The kubelet looks for changed Secrets once a minute, and may answer from a cache as old as that.
+  private static let slowestSecret = 120
 
   /// With this password and no other.
   func with(password: Secret) -> RepositorySettings {

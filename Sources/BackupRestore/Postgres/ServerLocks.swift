@@ -43,6 +43,9 @@ extension Server {
 
     private var program: String? { application.hasPrefix("backup-restore ") ? String(application.dropFirst(15)) : nil }
 
+    /// Where it runs, as it says; what is no pod's name is not to be typed.
+    private var pod: Substring? { isOwnRole ? program?.firstMatch(of: /\ in pod ([a-z0-9][a-z0-9.-]*)$/)?.1 : nil }
+
     /// Another role may be an operator's, or call itself what it likes: that is the reader's to say.
     var text: String {
       let known = isOwnRole ? "" : " as role \(role)"
@@ -54,8 +57,9 @@ extension Server {
 
     func hint(_ settings: DatabaseSettings, _ waits: Waits) -> String {
       let ending = "SELECT pg_terminate_backend(\(session))"
+      let inOrder = pod.map { "kubectl delete pod \($0) ends it in order, and a set that is saved stays; " } ?? ""
       let waiting =
-        "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s); one that is known to be dead: \(ending)"
+        "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s); \(inOrder)one that is known to be dead: \(ending)"
       if isOwnRole { return program == nil ? "end it: \(ending)" : waiting }
       let database = SQL.identifier(settings.maintenance)
       let closing =

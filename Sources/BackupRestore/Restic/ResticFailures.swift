@@ -45,7 +45,8 @@ extension Repository {
     case .exited(12):
       return Failure(
         .wrongPassword, "\(shown): wrong repository password",
-        hint: "check \(settings.prefix)RESTIC_PASSWORD or the file \(settings.prefix)RESTIC_PASSWORD_FILE names")
+        hint: "check \(settings.prefix)RESTIC_PASSWORD or the file \(settings.prefix)RESTIC_PASSWORD_FILE names"
+          + (settings.passwordAge.map { "; it changed \($0) s ago: a changed Secret reaches pods up to two minutes late" } ?? ""))
     case .exited(3) where verb == "forget" && has("403 Forbidden"):
       return Failure(
         .repositoryFailed, "\(shown) answered 403 Forbidden to forget",
