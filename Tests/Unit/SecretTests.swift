@@ -37,6 +37,11 @@ import Testing
     #expect(Secret.mask("a mask-me b mask-me-too c {} d") == "a *** b *** c {} d")
   }
 
+  @Test func aSecretThatBeginsWithACombiningMarkIsFound() {
+    _ = Secret("\u{301}secret")
+    #expect(Secret.mask("the password \"\u{301}secret\" is wrong") == "the password \"***\" is wrong")
+  }
+
   @Test func aSecretIsHiddenBeforeControlCharactersAreShown() {
     _ = Secret("mask\tme")
     #expect(redacted("a mask\tme b\u{1B}") == "a *** b\\u{1B}")

@@ -10,7 +10,7 @@ struct Secret: Sendable, Equatable {
   /// `masked` false: not shown either, but not looked for in other texts, because most of it is no secret (a URL).
   init(_ value: String, masked: Bool = true) {
     self.value = value
-    if masked { Self.known.withLock { _ = $0.insert(value) } }
+    if masked, value.count >= Self.shortestMasked { Self.known.withLock { _ = $0.insert(Array(value.utf8)) } }
   }
 
   func reveal() -> String { value }
@@ -18,12 +18,14 @@ struct Secret: Sendable, Equatable {
   /// Texts shorter than this are not masked: replacing every "app" would make a message unreadable.
   static let shortestMasked = 4
 
-  private static let known = Mutex<Set<String>>([])
+  /// As bytes: to Swift a quote before a password that begins with a combining mark is part of its first character.
+  private static let known = Mutex<Set<[UInt8]>>([])
 
   /// The text with every secret of this process replaced by `***`, longest first, so that none survives in part.
   static func mask(_ text: String) -> String {
-    let secrets = known.withLock { $0 }.filter { $0.count >= shortestMasked }
-    return secrets.sorted { $0.count > $1.count }.reduce(text) { $0.replacing($1, with: "***") }
+    let secrets = known.withLock { $0 }.sorted { $0.count > $1.count }
+    let masked = secrets.reduce(Array(text.utf8)) { $0.replacing($1, with: Array("***".utf8)) }
+    return String(decoding: masked, as: UTF8.self)
   }
 }
 

@@ -48,6 +48,12 @@ extension Staging {
           "SELECT slot_name, active_pid FROM pg_catalog.pg_replication_slots WHERE database = $1", [target.previous(id)]
         ).map { (name: try $0.text(0), user: $0[1]) }
       }
+      if case .failure(let error) = slots {
+        log.warning(
+          "whether a replication slot stays on \(target.previous(id)) cannot be asked: \(error)\n  hint: look at pg_replication_slots: a slot that nobody reads retains WAL"
+        )
+        isTidy = false
+      }
       for (slot, pid) in (try? slots.get()) ?? [] {
         guard plan.dropsSlots else {
           log.warning(
