@@ -6,14 +6,15 @@ import Testing
 
 /// Locks in a repository of processes that are gone, or seem to be.
 @Suite(.servers, .timeLimit(.minutes(45))) struct DeadLocks {
-  static let policy = ["RESTIC_KEEP_LAST": "2", "RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "LOCK_WAIT": "1"]
+  static let policy = ["RESTIC_KEEP_LAST": "4", "RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0", "LOCK_WAIT": "1"]
 
   /// A restic that has a lock on one of the repositories, until `end` is written to.
-  static func lock(_ site: Site, _ name: String) async throws -> Shell.Running {
-    try await Shell.script("mkfifo end.\(name)", in: site.root)
+  static func lock(_ site: Site, _ name: String, _ end: String? = nil) async throws -> Shell.Running {
+    let end = end ?? name
+    try await Shell.script("mkfifo end.\(end)", in: site.root)
     let holder = Shell.Running(
       "timeout",
-      ["900", "sh", "-c", "{ echo content; cat '\(site.root)/end.\(name)'; } | restic backup --quiet --stdin --host elsewhere"],
+      ["900", "sh", "-c", "{ echo content; cat '\(site.root)/end.\(end)'; } | restic backup --quiet --stdin --host elsewhere"],
       environment: site.settings.merging(["RESTIC_REPOSITORY": site.repository + "/" + name]) { $1 })
     try await site.until("ls repository/\(name)/locks | grep -q .")
     return holder
@@ -26,29 +27,30 @@ import Testing
 
   @Test func aLockCostsTheFirstNightNothingAndTheSecondIsTold() async throws {
     let site = try await Looking.site(Self.policy)
-    try await Staged.succeed(site, "backup")
-    let holder = try await Self.lock(site, "pg-database")
+    for _ in 0..<3 { try await Staged.succeed(site, "backup") }
+    let holder = try await Self.lock(site, "files")
     let first = try await site.run("backup")
     #expect(first.code == 0 && first.errors.contains("nothing is forgotten tonight, and the next backup does it"), "\(first)")
-    #expect(try await site.sets().count == 3)
+    #expect(try await site.sets().count == 5)
     let second = try await site.run("backup")
     #expect(
       second.code == 4 && second.errors.contains("retention failed") && second.errors.contains("init --unlock"), "\(second)")
-    try await Self.release(site, "pg-database", holder)
+    try await Self.release(site, "files", holder)
     let third = try await Staged.succeed(site, "backup")
-    #expect(try await site.sets().count == 2, "\(third)")
+    #expect(try await site.sets().count == 4, "\(third)")
     // And what was in the way once is forgotten with it: the next time is a first time again.
-    let again = try await Self.lock(site, "files")
+    let again = try await Self.lock(site, "files", "again")
     #expect(try await site.run("backup").code == 0)
-    try await Self.release(site, "files", again)
+    try await Self.release(site, "again", again)
     try await Staged.succeed(site, "backup")
-    #expect(try await site.sets().count == 2)
+    #expect(try await site.sets().count == 4)
   }
 
   /// As the API server tells it; a lock that may be somebody's stays.
   @Test(arguments: [
-    (pod: "backup-1-abcde", minutes: 10, isRemoved: true), ("living-pod-abcde", 10, false), ("laptop", 10, false),
-    ("backup-1-abcde", 1, false),
+    (pod: "backup-29384950-x7k2p", minutes: 10, isRemoved: true), ("backup-29384950-x7k2p", 1, false),
+    ("backup-restore-5d4f8c9b7d-k2x7p", 10, false), ("laptop", 10, false), ("prod-db001", 10, false),
+    ("wiki-29384950-x7k2p", 10, false),
   ])
   func aLockOfAPodThatIsGoneIsRemovedBeforeResticTakesItForDead(_ pod: String, minutes: Double, isRemoved: Bool) async throws {
     let site = try await Site()
@@ -65,8 +67,12 @@ import Testing
     let configuration = try Configuration(site.settings)
     let repositories = Repositories(
       settings: configuration.repository, waits: configuration.waits, environment: Shell.environment,
-      pods: { ["living-pod-abcde"] })
-    try await repositories.files.removeLocksOfGonePods(now: Date(timeIntervalSinceNow: minutes * 60))
+      pods: { ["backup-restore-5d4f8c9b7d-k2x7p"] })
+    let now = Date(timeIntervalSinceNow: minutes * 60)
+    // A list without this pod is another namespace's, or none at all.
+    try await repositories.files.removeLocksOfGonePods(own: "backup-restore-5d4f8c9b7d-zzzzz", now: now)
+    #expect(try FileManager.default.contentsOfDirectory(atPath: site.repository + "/files/locks").count == 1)
+    try await repositories.files.removeLocksOfGonePods(own: "backup-restore-5d4f8c9b7d-k2x7p", now: now)
     let left = try FileManager.default.contentsOfDirectory(atPath: site.repository + "/files/locks")
     #expect(left.isEmpty == isRemoved, "\(left)")
   }

@@ -69,7 +69,7 @@ import Testing
       "sh", ["-c", "'\(Site.products)/restore' --status >'\(site.root)/said'"],
       environment: site.settings.merging(["PATH": path]) { $1 })
     // It has said all of that before any repository has answered.
-    try await site.until("grep -q 'back again: restore --rollback' said && grep -q '^live: since .* by set' said")
+    try await site.until("grep -q 'back again: restore --rollback' said && grep -q '^live: set .* since ' said")
     #expect(try String(contentsOfFile: site.root + "/said", encoding: .utf8).contains("last set") == false)
     try await Shell.script("for i in 1 2 3 4 5 6; do timeout 60 sh -c 'echo >answer' & done; wait || true", in: site.root)
     let status = try await running.result
@@ -85,14 +85,19 @@ import Testing
       (["RESTIC_PASSWORD": "other"], "repository: \(site.repository): password refused"),
       (["RESTIC_REPOSITORY": "\(site.root)/nowhere"], "repository: \(site.root)/nowhere: does not exist"),
       (["RESTIC_REPOSITORY": "rest:http://127.0.0.1:1/x"], "repository: rest:http://127.0.0.1:1/x: "),
-      (["POSTGRES_HOST": "127.0.0.1:1"], "unknown: database server: "),
-      (["FILES_DIRECTORY": "\(site.root)/missing"], "unknown: files: \(site.root)/missing does not exist"),
+      (["POSTGRES_HOST": "127.0.0.1:1"], "kept for rollback: unknown, until the rest answers\nunknown: database server: "),
+      (
+        ["FILES_DIRECTORY": "\(site.root)/missing"],
+        "kept for rollback: unknown, until the rest answers\nunknown: files: \(site.root)/missing does not exist"
+      ),
     ]
     for (changes, says) in states {
       let status = try await site.run("restore", ["--status"], with: changes)
       #expect(status.code == 0 && status.output.contains(says), "\(changes): \(status)")
       #expect(status.errors.split(separator: "\n").count <= 1, "\(changes): \(status)")
-      if changes["POSTGRES_HOST"] == nil { #expect(status.output.contains("database \(site.database)"), "\(status)") }
+      // Of half of what is kept nothing is said to be missing.
+      let isKnown = changes["POSTGRES_HOST"] == nil && changes["FILES_DIRECTORY"] == nil
+      #expect(status.output.contains("database \(site.database)") == isKnown && !status.output.contains("NOT FOUND"), "\(status)")
     }
   }
 

@@ -45,15 +45,15 @@ import Testing
   @Test(arguments: ["app", "a b", "a/b", "..", "é", "my.dump.db", "x.dump", "%41", "a\nb", ""]) func anArchiveNamesItsDatabase(
     _ name: String
   ) {
-    let archive = Dump.archiveName(name)
+    let archive = DatabasePart.archiveName(name)
     #expect(!archive.contains("/") && archive.hasSuffix(".dump"))
-    #expect(Dump.databaseName(archive: "/" + archive) == name)
+    #expect(DatabasePart.databaseName(archive: "/" + archive) == name)
   }
 
   @Test(arguments: ["", "/", "app.dump", "/app", "/app.sql", "/%G0.dump", "/%4.dump", "/%"]) func anotherPathNamesNoDatabase(
     _ path: String
   ) {
-    #expect(Dump.databaseName(archive: path) == nil)
+    #expect(DatabasePart.databaseName(archive: path) == nil)
   }
 
   @Test func everyByteSurvivesPercentEncoding() {

@@ -21,9 +21,12 @@ struct ApplyRetention: Sendable {
         """)
       return .attention
     }
+    let hasBegun = Locked(false)
     do {
       if repositories.all.contains(where: \.deletesNothing) { return leftToServer() }
-      let removed = try await removedByPolicy()
+      let known: Catalog
+      if let before { known = before } else { known = try await repositories.catalog() }
+      let removed = try await removedByPolicy(known.former)
       // Every call to restic costs half a second of processor time for its key (measured).
       if removed.isEmpty, let before, before.unrecorded(host).isEmpty, before.ahead(host) == nil,
         !before.sets.contains(where: isPostponement)
@@ -42,7 +45,7 @@ struct ApplyRetention: Sendable {
         if !isSecond { invocation.metrics.change { $0.retentionHeld = true } }
         return .attention
       }
-      try await apply(plan)
+      try await apply(plan, hasBegun)
       let marks = catalog.sets.filter(isPostponement).map(\.id)
       if !marks.isEmpty { try await repositories.sets.forget(marks, prune: false) }
       let kept = catalog.of(host).filter { $0.record != nil && !plan.sets.contains($0.id) }
@@ -53,8 +56,10 @@ struct ApplyRetention: Sendable {
       if (error as? Failure)?.cause == .appendOnly {
         return leftToServer()
       }
-      if (error as? Failure)?.cause == .locked, try await postpone(record, error, before) { return .done }
-      log.error("set \(record.id) is saved, but retention failed", error)
+      if !hasBegun.value, (error as? Failure)?.cause == .locked, try await postpone(record, error, before) { return .done }
+      log.error(
+        "set \(record.id) is saved, but retention \(hasBegun.value ? "could not be ended, and goes on the next night" : "failed")",
+        error)
       return .attention
     }
   }
@@ -90,13 +95,16 @@ struct ApplyRetention: Sendable {
   /// What would be forgotten, were this the set just made.
   func plan(_ catalog: Catalog, keeping kept: SetID) async throws -> Catalog.Forgettable {
     catalog.forgettable(
-      records: try await removedByPolicy(), marks: catalog.sets, host: host, keeping: kept,
+      records: try await removedByPolicy(catalog.former), marks: catalog.sets, host: host, keeping: kept,
       policy: invocation.configuration.retention)
   }
 
   /// The records that restic's own retention would remove.
-  private func removedByPolicy() async throws -> Set<String> {
-    Set(try await repositories.sets.forgettable(tag: "kind=set", policy: invocation.configuration.retention.arguments).map(\.id))
+  private func removedByPolicy(_ former: String?) async throws -> Set<String> {
+    Set(
+      try await repositories.sets.forgettable(
+        tag: "kind=set", policy: invocation.configuration.retention.arguments, hosts: [host] + (former.map { [$0] } ?? [])
+      ).map(\.id))
   }
 
   /// On an append-only server sets gather, and what the policy would take of them says nothing. Tried on a snapshot that means nothing:
@@ -135,13 +143,15 @@ struct ApplyRetention: Sendable {
 
   /// Parts first, without pruning, so that it is quick: cut short there, the record remains, is marked as damaged, and goes the next
   /// night. The other way round parts would remain that no record names, and of those nobody knows that they may go.
-  private func apply(_ plan: Catalog.Forgettable) async throws {
+  private func apply(_ plan: Catalog.Forgettable, _ hasBegun: Locked<Bool>) async throws {
     if plan.sets.isEmpty { return }
     let wherefrom = !isSecond ? "" : " in the second repository"
     log.info("forgetting \(plan.sets.map(\.text).joined(separator: ", "))\(wherefrom) by retention")
     // One after the other: where the first is locked, the sets stay whole.
     if !plan.files.isEmpty { try await repositories.files.forget(plan.files, prune: false) }
+    hasBegun.change { $0 = $0 || !plan.files.isEmpty }
     if !plan.databases.isEmpty { try await repositories.databases.forget(plan.databases, prune: false) }
+    hasBegun.change { $0 = true }
     async let records: Void = plan.records.isEmpty ? () : repositories.sets.forget(plan.records, prune: true)
     async let first: Void = plan.files.isEmpty ? () : repositories.files.prune()
     async let second: Void = plan.databases.isEmpty ? () : repositories.databases.prune()

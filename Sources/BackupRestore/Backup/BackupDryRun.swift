@@ -29,7 +29,7 @@ struct BackupDryRun: Sendable {
     let (sets, title) =
       forgettable.hold == nil ? (forgettable.sets, "would be forgotten: ") : (forgettable.held, "held back: ")
     output(sets.isEmpty ? "nothing would be forgotten" : title + sets.map(\.text).joined(separator: ", "))
-    for id in try session.swap.unfinished() {
+    for id in plan.isForeign || session.busy != nil ? [] : try session.swap.unfinished() {
       output("restore \(id) is unfinished: backup finishes it first, where it was committed")
     }
     for entry in plan.catalog.of(session.invocation.repositories.host) where entry.doubted || !entry.gone.isEmpty {

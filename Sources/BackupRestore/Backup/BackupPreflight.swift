@@ -12,7 +12,8 @@ struct BackupPreflight: Sendable {
   func check() async throws -> BackupPlan {
     let clients = await invocation.clients()
     async let listed = settled { try await invocation.repositories.catalog() }
-    var results = session.missing.map { error in Result<Void, any Error> { try BackupPlan.asSource { throw error } } }
+    var results = session.missing.map { Result<Void, any Error>.failure($0) }
+    if let error = session.unreached { results.append(Result { try BackupPlan.asSource { throw error } }) }
     if let server = session.server {
       results.append(await settled { try await checkDatabases(server, clients) })
     }
@@ -105,7 +106,8 @@ struct BackupPreflight: Sendable {
         Problem(
           "there is no database \(printable(name)) on \(settings.host):\(settings.port)",
           hint:
-            "check POSTGRES_DB; if it was lost: \(settings.names.count > 1 ? "POSTGRES_DB=\(name) " : "")restore --only database")
+            "check POSTGRES_DB; if it was lost: \(settings.names.count > 1 ? "RESTIC_HOST=\(Format.shell(host)) POSTGRES_DB=\(name) " : "")restore --only database"
+        )
       })
   }
 }

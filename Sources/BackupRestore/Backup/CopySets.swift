@@ -7,8 +7,10 @@ struct CopySets: Sendable {
   /// Lets the run fail only where it is stopped. Retention there is the same as here.
   func run(after record: Record) async throws -> ExitStatus {
     guard let target = invocation.copy else { return .done }
+    let before: Catalog
     do {
-      let copied = try await copy(to: target, record)
+      let copied: [String]
+      (copied, before) = try await copy(to: target, record)
       output(copied.isEmpty ? "second repository: has every set" : "second repository: copied \(copied.joined(separator: ", "))")
       invocation.metrics.change { $0.copyFailed = false }
     } catch {
@@ -19,10 +21,11 @@ struct CopySets: Sendable {
       return .attention
     }
     if !record.doubts.isEmpty { return .done }
-    return try await ApplyRetention(invocation: invocation, repositories: target).run(after: record)
+    return try await ApplyRetention(invocation: invocation, repositories: target).run(after: record, before: before)
   }
 
-  private func copy(to target: Repositories, _ record: Record) async throws -> [String] {
+  /// - Returns: what was copied, and what was there before.
+  private func copy(to target: Repositories, _ record: Record) async throws -> ([String], Catalog) {
     let catalog = try await source.catalog()
     let there = try await Copied(target)
     // restic gives a copy an id of its own.
@@ -58,7 +61,7 @@ struct CopySets: Sendable {
     }
     let records = entries.compactMap(\.record).filter { !there.sets.contains($0.identity) }
     try await Self.copy(records + marks, source.sets, target)
-    return entries.map(\.id.text)
+    return (entries.map(\.id.text), there.catalog)
   }
 
   private static func copy(_ snapshots: [Snapshot], _ source: Repository, _ target: Repositories) async throws {
@@ -72,6 +75,7 @@ struct CopySets: Sendable {
     let databases: Set<String>
     let sets: Set<String>
     let ids: Set<String>
+    let catalog: Catalog
 
     init(_ target: Repositories) async throws {
       let lists = try await target.snapshots()
@@ -79,6 +83,7 @@ struct CopySets: Sendable {
       databases = Set(lists.databases.map(\.identity))
       sets = Set(lists.sets.map(\.identity))
       ids = Set(lists.sets.map(\.id))
+      catalog = target.catalog(of: lists)
     }
 
     func check(files: [Snapshot], databases: [Snapshot]) throws {

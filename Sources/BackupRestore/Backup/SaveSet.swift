@@ -70,7 +70,11 @@ struct SaveSet: Sendable {
   /// What a night has against it, whatever it saved: it begins after a gap, or in repositories that a backup had to make.
   private func nightly(_ set: SetID, since last: Record?) -> [String] {
     guard let last else {
-      return plan.catalog.sets.contains { Initialise.isMark($0, of: host) } ? [Initialise.doubt] : []
+      if plan.catalog.sets.contains(where: { Initialise.isMark($0, of: host) }) { return [Initialise.doubt] }
+      // Its name comes from what is configured: what is configured otherwise today begins from nothing.
+      let settings = repositories.settings
+      let others = Set(plan.catalog.entries.map(\.host)).filter { $0 == settings.formerHost || settings.isSibling($0) }
+      return others.isEmpty ? [] : [Doubt.renamed(host, others.sorted())]
     }
     let own = plan.catalog.soundTimes(host)
     let times = own.isEmpty ? [last.id.date].compactMap { $0 } : own

@@ -14,12 +14,19 @@ struct RepositorySettings: Sendable, Equatable {
   let host: String
   /// Another one that counts as it: the default of before, where this one is a default.
   let formerHost: String?
+  /// What is saved under it: names of databases, and directories.
+  let saves: Saves
   let certificateFile: String?
   /// Backend variables as restic reads them; `credentials` are the secret ones among them.
   let backend: [String: String]
   let credentials: [String: Secret]
   /// Of the variables that name them: `COPY_` for the second repositories.
   let prefix: String
+
+  struct Saves: Sendable, Equatable {
+    let databases: [String]
+    let directories: [String]
+  }
 
   init?(_ environment: inout Environment) {
     self.init(&environment, prefix: "")
@@ -49,6 +56,8 @@ struct RepositorySettings: Sendable, Equatable {
     }
     host = Self.host(&environment)
     formerHost = !environment.isSet("RESTIC_HOST") && host != Self.commonHost ? Self.commonHost : nil
+    let directory = environment.text("FILES_DIRECTORY") ?? FilesSettings.standardDirectory
+    saves = Saves(databases: environment.list("POSTGRES_DB"), directories: [directory, resolved(directory)])
     certificateFile = environment.text("CERTIFICATE_FILE")
     backend = environment.all(Variable.backend)
     credentials = environment.all(Variable.backendSecrets).mapValues { Secret($0) }
@@ -89,6 +98,12 @@ struct RepositorySettings: Sendable, Equatable {
 
   /// The kubelet looks for changed Secrets once a minute, and may answer from a cache as old as that.
   private static let slowestSecret = 120
+
+  /// Whether it is the name of something else in the same namespace, where these are defaults.
+  func isSibling(_ other: String) -> Bool {
+    guard formerHost != nil, let namespace = host.split(separator: "/").first else { return false }
+    return other != host && other.hasPrefix(namespace + "/")
+  }
 
   /// With this password and no other.
   func with(password: Secret) -> RepositorySettings {

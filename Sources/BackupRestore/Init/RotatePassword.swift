@@ -22,8 +22,8 @@ public struct RotatePassword: Sendable {
     var needs = Session.Needs.everything(invocation.configuration)
     (needs.application, needs.isTolerant) = (false, true)
     return try await Session.open(invocation, needs) { session in
-      for case let failure as Failure in session.missing {
-        log.warning("rotating without every lock: \(failure.problems[0].fact)")
+      for error in session.missing + (session.unreached.map { [$0] } ?? []) {
+        log.warning("rotating without every lock: \((error as? Failure)?.problems.first?.fact ?? "\(error)")")
       }
       var isDone = true
       for repositories in rotated {

@@ -23,10 +23,18 @@ public struct Unlock: Sendable {
     }
     let locked = found.filter { !$0.locks.isEmpty }
     if names.isEmpty { return show(locked) }
-    let isNamed = { (lock: Repository.Lock) in names.contains { lock.id.hasPrefix($0) } }
-    let unknown = names.filter { name in !locked.contains { $0.locks.contains { $0.id.hasPrefix(name) } } }
-    try Failure.collect(
-      .refused, unknown.map { Problem("there is no lock \(printable($0))", hint: "init --unlock shows those that are there") })
+    var meant: Set<String> = []
+    var problems: [Problem] = []
+    for name in names {
+      let found = locked.flatMap(\.locks).filter { $0.id.hasPrefix(name) }
+      if found.count == 1 { meant.insert(found[0].id) }
+      if found.isEmpty {
+        problems.append(Problem("there is no lock \(printable(name))", hint: "init --unlock shows those that are there"))
+      }
+      if found.count > 1 { problems.append(Problem("\(printable(name)) is ambiguous", hint: "name more of it")) }
+    }
+    try Failure.collect(.refused, problems)
+    let isNamed = { (lock: Repository.Lock) in meant.contains(lock.id) }
     let concerned = locked.filter { $0.locks.contains(where: isNamed) }
     let others = concerned.flatMap { one in one.locks.filter { !isNamed($0) }.map { (one.repository, $0) } }
     try Failure.collect(

@@ -42,20 +42,20 @@ struct APIServer: Sendable {
 
   /// Names of the deployment's pods that run or may still run.
   func pods(of deployment: Deployment) async throws -> [String] {
-    let query = [
-      "labelSelector=" + percentEncoded(deployment.spec.selector.text.utf8),
-      // A pod that ended, for example an evicted one, stays in the list for as long as somebody keeps it.
-      "fieldSelector=" + percentEncoded("status.phase!=Succeeded,status.phase!=Failed".utf8),
-    ]
+    // A pod that ended, for example an evicted one, stays in the list for as long as somebody keeps it.
+    let query = ["labelSelector=" + percentEncoded(deployment.spec.selector.text.utf8), "fieldSelector=" + Self.alive]
     var request = try request("GET", "/api/v1/namespaces/\(namespace)/pods?" + query.joined(separator: "&"))
     request.headers.append("Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
     let list: PodList = try await decoded(request, deployment.name)
     return (list.items ?? []).filter { $0.belongs(to: deployment.name) }.map(\.metadata.name).sorted()
   }
 
-  /// Names of all pods of the namespace.
+  private static let alive = percentEncoded("status.phase!=Succeeded,status.phase!=Failed".utf8)
+
+  /// Names of all pods of the namespace that run or may still run.
   func pods() async throws -> Set<String> {
-    var request = try request("GET", "/api/v1/namespaces/\(namespace)/pods")
+    // Those that ended, killed for their memory for example, stay in the list.
+    var request = try request("GET", "/api/v1/namespaces/\(namespace)/pods?fieldSelector=\(Self.alive)")
     request.headers.append("Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
     let list: PodList = try await decoded(request, "")
     return Set((list.items ?? []).map(\.metadata.name))

@@ -127,12 +127,15 @@ extension Invocation {
       throw Failure(failure.status, failure.problems + [other])
     }
     for name in RepositoryName.old {
-      // Of one that does not answer nobody knows whether it exists.
-      guard let error = opened.error(of: name), (error as? Failure)?.status == .wrongPassword else { continue }
+      // Of one that does not answer nobody knows whether it exists; where there is no other, that matters.
+      guard let error = opened.error(of: name),
+        (error as? Failure)?.status == .wrongPassword || RepositoryName.own.allSatisfy(opened.isMissing)
+      else { continue }
       log.warning("old-style repository \(repositories.repository(name).shown): \(error)")
     }
     let list = { (name: RepositoryName) in (try? opened.snapshots(in: name)) ?? [] }
-    let catalog = Catalog(files: list(.files), databases: list(.database), sets: list(.sets))
+    let catalog = repositories.catalog(
+      of: .init(files: list(.files), databases: list(.database), sets: list(.sets)))
     for name in RepositoryName.own where opened.isMissing(name) && !catalog.entries.isEmpty {
       log.warning("there is no repository at \(repositories.repository(name).shown): what it held is missing from the sets")
     }

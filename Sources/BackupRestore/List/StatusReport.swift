@@ -2,7 +2,7 @@ import FoundationEssentials
 import SystemPackage
 
 /// `restore --status`: what is live, at work, left half done, kept and scaled down, as volume, database names, locks and API server prove
-/// it; then what the repositories say. Takes no lock, and answers whatever does not.
+/// it; then what the repositories say. Takes no lock, and answers whichever of them does not.
 public struct StatusReport: Sendable {
   let invocation: Invocation
 
@@ -11,10 +11,10 @@ public struct StatusReport: Sendable {
 
   private var configuration: Configuration { invocation.configuration }
 
-  /// For each of those that are asked at once: what is at hand is said within two seconds.
-  private static let patience = Duration.milliseconds(1500)
+  /// For those that are asked at once, and then for what is kept on them: what is at hand is said within two seconds.
+  private static let patience = (asking: Duration.milliseconds(1200), kept: Duration.milliseconds(600))
   /// For what is far away, or busy.
-  private static let longPatience = Duration.seconds(20)
+  private static let longPatience = (asking: Duration.seconds(20), kept: Duration.seconds(20))
 
   /// Never fails: what cannot be asked is said.
   public func run() async -> ExitStatus {
@@ -23,76 +23,105 @@ public struct StatusReport: Sendable {
     output(first.lines.joined(separator: "\n"))
     output(await repositories.joined(separator: "\n"))
     if first.isLate {
-      output("once more, with what did not answer at once:")
-      output(await nearbyLines(Self.longPatience).lines.joined(separator: "\n"))
+      let said = Set(first.lines)
+      let late = await nearbyLines(Self.longPatience).lines.filter { !said.contains($0) }
+      output((["later:"] + late).joined(separator: "\n"))
     }
     return .done
   }
 
   // MARK: At hand
 
-  private struct Nearby: Sendable {
+  /// What a database server proves.
+  private struct Asked: Sendable {
     var server: Server?
-    /// Who is at work.
-    var running: [String] = []
+    /// Who saves, restores or swaps.
+    var holders: [String] = []
+    /// Who does what a restore need not wait for.
+    var others: [String] = []
     /// Databases that a restore was building.
     var staging: [String] = []
-    var unknown: [String] = []
+  }
+
+  /// What restores left.
+  private struct Left: Sendable {
+    var states: [PreviousState] = []
+    var unfinished: [String] = []
+    /// Those that got no further than staging: somebody may be at it.
+    var begun: [String] = []
+    var volumes: [String] = []
+  }
+
+  private struct Lines {
+    var text: [String] = []
     var isLate = false
 
     mutating func miss(_ what: String, _ error: any Error) {
       isLate = isLate || error is NoAnswer
-      unknown.append("\(what): \(StatusReport.brief(error))")
+      text.append("unknown: \(what): \(StatusReport.brief(error))")
     }
   }
 
-  private func nearbyLines(_ patience: Duration) async -> (lines: [String], isLate: Bool) {
-    async let asked = within(patience) { try await askServer() }
-    async let application = within(patience) { try await invocation.application()?.status() ?? [] }
-    let volume = await within(patience) { try await blocking { try askVolume() } }
-    var found = Nearby()
-    switch await asked {
-    case .success(let answer): found = answer
-    case .failure(let error): found.miss("database server", error)
+  private func nearbyLines(_ patience: (asking: Duration, kept: Duration)) async -> (lines: [String], isLate: Bool) {
+    async let asking = within(patience.asking) { try await askServer() }
+    async let application = within(patience.asking) { try await invocation.application()?.status() ?? [] }
+    let held = await within(patience.asking) { try await blocking { try askVolume() } }
+    let asked = await asking
+    let found = (try? asked.get()) ?? Asked()
+    var running = found.holders
+    let isVolumeKnown: Bool
+    switch held {
+    case .success(let directory):
+      isVolumeKnown = true
+      if running.isEmpty, let directory { running.append("another run has \(printable(directory))") }
+    case .failure: isVolumeKnown = false
     }
-    var lines: [String] = []
-    switch volume {
-    case .success(let isHeld):
-      if isHeld, found.running.isEmpty {
-        found.running.append("another run has \(printable(configuration.files?.directory ?? ""))")
-      }
-    case .failure(let error): found.miss("files", error)
+    let left = await within(patience.kept) { try await whatIsLeft(found.server, isVolumeKnown: isVolumeKnown) }
+
+    var lines = Lines()
+    lines.text = (running + found.others).map { "in progress: \($0)" }
+    let isKnown = isVolumeKnown && (try? asked.get()) != nil
+    switch left {
+    case .success(let left): tell(left, found.staging, isKnown: isKnown, isBusy: !running.isEmpty, &lines)
+    case .failure(let error): lines.miss("kept for rollback", error)
     }
-    lines += found.running.map { "in progress: \($0)" }
-    let server = found.server
-    let isVolumeKnown = (try? volume.get()) != nil
-    switch await within(patience, { try await kept(server, isVolumeKnown: isVolumeKnown) }) {
-    case .success(let kept):
-      lines = kept.live + lines
-      if found.running.isEmpty {
-        lines += kept.unfinished
-        lines += found.staging.map { "staging: database \($0), which the next restore drops; nothing live was changed" }
-      }
-      if lines.count == kept.live.count, found.unknown.isEmpty {
-        lines.append("quiet: no run is at work, and nothing waits to be finished")
-      }
-      lines += kept.volumes + ((try? await application.get()) ?? [])
-      lines.append(kept.table)
-    case .failure(let error): found.miss("kept for rollback", error)
+    if case .failure(let error) = asked { lines.miss("database server", error) }
+    if case .failure(let error) = held { lines.miss("files", error) }
+    switch await application {
+    case .success(let text): lines.text += text
+    case .failure(let error): lines.miss("application", error)
     }
-    if case .failure(let error) = await application { found.miss("application", error) }
-    return (lines + found.unknown.map { "unknown: \($0)" }, found.isLate)
+    return (lines.text, lines.isLate)
   }
 
-  private func askServer() async throws -> Nearby {
-    var found = Nearby()
+  /// - Parameter isKnown: whether volume and server have both answered: of half of it nothing is said to be missing.
+  private func tell(_ left: Left, _ staging: [String], isKnown: Bool, isBusy: Bool, _ lines: inout Lines) {
+    let isQuiet = isKnown && lines.text.isEmpty && left.unfinished.isEmpty && left.begun.isEmpty && staging.isEmpty
+    lines.text += left.unfinished.map { "unfinished: \($0)" }
+    if !isBusy {
+      lines.text += left.begun.map { "unfinished: \($0)" }
+      lines.text += staging.map { "staging: database \($0), which the next restore drops; nothing live was changed" }
+    }
+    lines.text += left.volumes
+    if isQuiet, !left.states.contains(where: \.isBeingDiscarded) {
+      lines.text.append("quiet: no run is at work, and nothing waits to be finished")
+    }
+    guard isKnown else { return lines.text.append("kept for rollback: unknown, until the rest answers") }
+    if left.unfinished.isEmpty, let last = left.states.last { lines.text.insert("live: \(last.replacement)", at: 0) }
+    if left.unfinished.isEmpty, left.states.isEmpty { lines.text.insert("live: no restore is known", at: 0) }
+    lines.text.append(
+      left.states.isEmpty ? "kept for rollback: nothing" : PreviousState.table(of: left.states, typing: configuration.typed))
+  }
+
+  private func askServer() async throws -> Asked {
+    var found = Asked()
     guard let settings = configuration.database else { return found }
     let server = try await Server.connect(settings, configuration.waits)
     found.server = server
     for name in settings.names {
-      if let holder = try await server.holder(name) { found.running.append("database \(name) is held by \(holder.text)") }
+      if let holder = try await server.holder(name) { found.holders.append("database \(name) is held by \(holder.text)") }
       if let holder = try await server.holder(name, .repositories) {
-        found.running.append("retention, copy or check of \(name) by \(holder.text); a restore need not wait for it")
+        found.others.append("retention, copy or check of \(name) by \(holder.text); a restore need not wait for it")
       }
     }
     found.staging = try await server.databases().sorted().filter { name in
@@ -101,39 +130,28 @@ public struct StatusReport: Sendable {
     return found
   }
 
-  /// Whether another run holds it.
-  private func askVolume() throws -> Bool {
-    guard let files = configuration.files else { return false }
-    guard let directory = try files.open() else {
+  /// The directory that another run has; nil: nobody has it.
+  private func askVolume() throws -> String? {
+    guard let files = configuration.files else { return nil }
+    if try files.open() == nil {
       throw Failure(.refused, "\(files.directory) does not exist or is not a directory", hint: "mount the volume there")
     }
-    return DirectoryLock.isHeld(directory)
+    return try files.heldDirectory()
   }
 
-  private struct Kept: Sendable {
-    var live: [String] = []
-    var unfinished: [String] = []
-    var volumes: [String] = []
-    var table = ""
-  }
-
-  private func kept(_ server: Server?, isVolumeKnown: Bool) async throws -> Kept {
+  private func whatIsLeft(_ server: Server?, isVolumeKnown: Bool) async throws -> Left {
     let swap = Swap(directory: isVolumeKnown ? try configuration.files?.open() : nil, server: server)
-    var found = Kept()
-    let states = try await swap.kept()
-    found.live =
-      states.last.map { last in
-        ["live: since \(last.id.date.map(Format.time) ?? last.id.text) by \(last.replacedBy ?? "a restore"), verified"]
-      } ?? ["live: no restore is known"]
-    if let journal = try swap.replacing() { found.unfinished.append("unfinished: \(swap.incomplete(journal))") }
-    for id in try swap.unfinished() where try swap.journal(id)?.phase != .replacing {
-      let state = try swap.journal(id) == nil ? "; nothing live was changed" : ""
-      found.unfinished.append("unfinished: restore \(id); the next restore finishes or undoes it\(state)")
+    var left = Left(states: try await swap.kept())
+    if let journal = try swap.replacing() { left.unfinished.append("\(swap.incomplete(journal))") }
+    for id in try swap.unfinished() {
+      guard let journal = try swap.journal(id) else {
+        left.begun.append("restore \(id); the next restore finishes or undoes it; nothing live was changed")
+        continue
+      }
+      if journal.phase != .replacing { left.unfinished.append("restore \(id); the next restore finishes or undoes it") }
     }
-    found.volumes = try volumeLines(swap.directory)
-    found.table =
-      states.isEmpty ? "kept for rollback: nothing" : PreviousState.table(of: states, typing: configuration.typed)
-    return found
+    left.volumes = try volumeLines(swap.directory)
+    return left
   }
 
   /// What restores of single volumes below FILES_DIRECTORY left there.
@@ -152,7 +170,7 @@ public struct StatusReport: Sendable {
   private func repositoryLines() async -> [String] {
     let repositories = invocation.repositories
     let found: Restorable
-    switch await within(Self.longPatience, { try await invocation.restorable() }) {
+    switch await within(Self.longPatience.asking, { try await invocation.restorable() }) {
     case .success(let answer): found = answer
     case .failure(let error): return ["repository: \(repositories.settings.shown): \(Self.brief(error))"]
     }
@@ -172,7 +190,7 @@ public struct StatusReport: Sendable {
   }
 
   /// The fact alone, in one line.
-  fileprivate static func brief(_ error: any Error) -> String {
+  private static func brief(_ error: any Error) -> String {
     guard let failure = error as? Failure else { return printable("\(error)") }
     switch failure.status {
     case .wrongPassword: return "password refused"

@@ -148,7 +148,7 @@ struct Dump: Sendable {
 
   /// Whichever fails first ends the other.
   private func saveOnce(into repository: Repository, set: SetID) async throws -> (part: DatabasePart, added: Int) {
-    let archive = Self.archiveName(name)
+    let archive = DatabasePart.archiveName(name)
     let arguments = DatabaseSettings.stdinCommand(
       program: program.path,
       arguments: DatabaseSettings.dumpArguments(snapshot: snapshot, lockWait: EvidenceReader.patience),
@@ -219,14 +219,5 @@ struct Dump: Sendable {
       default: "mend what PostgreSQL names and run it again"
       }
     return Failure(.sourceFailed, "database \(name): \(error.message)", hint: hint)
-  }
-
-  /// A file name for a database whatever it is called: everything but letters, digits, `_`, `-` and `.` as `%XX`.
-  static func archiveName(_ database: String) -> String { percentEncoded(database.utf8) + ".dump" }
-
-  /// The database that an archive's path names; nil where it is not such a path.
-  static func databaseName(archive path: String) -> String? {
-    guard path.hasPrefix("/"), path.hasSuffix(".dump") else { return nil }
-    return percentDecoded(path.dropFirst().dropLast(5)).map { String(decoding: $0, as: UTF8.self) }
   }
 }

@@ -49,13 +49,7 @@ struct Repository: Sendable {
   func snapshots() async throws -> [Snapshot] {
     // 64 MiB of snapshots are some 60,000 of them.
     let result = try await run(["snapshots", "--no-lock"], output: .document(limit: 64 << 20), deadline: waits.connect)
-    return try decode([Snapshot].self, result.document, of: "snapshots").map { snapshot in
-      // What was saved under the default name of before is this application's.
-      guard let former = settings.formerHost, snapshot.hostname == former else { return snapshot }
-      var own = snapshot
-      own.hostname = settings.host
-      return own
-    }
+    return try decode([Snapshot].self, result.document, of: "snapshots")
   }
 
   func initialise() async throws {
@@ -95,8 +89,9 @@ struct Repository: Sendable {
   }
 
   /// What retention would forget among the snapshots with `tag` of this host. Changes nothing, takes no lock.
-  func forgettable(tag: String, policy: [String]) async throws -> [Snapshot] {
-    let hosts = [settings.host] + (settings.formerHost.map { [$0] } ?? [])
+  ///
+  /// - Parameter hosts: the names of this one.
+  func forgettable(tag: String, policy: [String], hosts: [String]) async throws -> [Snapshot] {
     let arguments = ["forget", "--dry-run", "--no-lock", "--tag", tag, "--group-by", ""] + hosts.flatMap { ["--host", $0] }
     let result = try await run(arguments + policy, output: .document(limit: 64 << 20), deadline: waits.connect)
     // Without any snapshot restic prints nothing at all.
@@ -194,9 +189,10 @@ struct Repository: Sendable {
         if !Self.sharesItsHostName {
           _ = try await attempt(command(["unlock"]), [:], .none, .document(limit: 1 << 20), waits.connect, nil)
         }
-        try await removeLocksOfGonePods()
         // What is locked to everybody else waits for the locks of all nights before, and they stay.
         if deletesNothing { break }
+        try? await removeLocksOfGonePods()
+        try Task.checkCancellation()
         let seconds = min(wait, ContinuousClock().now.duration(to: end)).components.seconds + 1
         let patient = Array(arguments[..<1] + ["--retry-lock", "\(seconds)s"] + arguments[1...])
         (result, stopped) = try await attempt(command(patient, directory: directory), extra, input, output, nil, watch)

@@ -75,7 +75,7 @@ final class ResticErrors: Sendable {
     if let reason = Repository.reason(line) {
       watch?.fail()
       state.withLock { $0.isUnanswered = true }
-      SilentRepository.tell(place, Secret.mask(reason), until: watch?.givesUp)
+      SilentRepository.tell(place, redacted(reason), until: watch?.givesUp)
       return remember(error: line)
     }
     guard let message = ResticMessage(line: line) else {

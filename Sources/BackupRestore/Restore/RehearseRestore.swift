@@ -34,8 +34,23 @@ extension Staging {
 
   /// For a dry run, which waits for nobody: whoever has the locks would drop what it builds.
   mutating func rehearseIdle(isAcceptable: Bool = true) async throws {
-    guard let busy = session.busy else { return try await rehearse(isAcceptable: isAcceptable) }
-    log.info("\(busy): a restore would wait for it; whether PostgreSQL takes the set is not tried now")
+    guard let server = session.server else { return }
+    if let busy = session.busy {
+      log.info("\(busy): a restore would wait for it; whether PostgreSQL takes the set is not tried now")
+      return
+    }
+    // For as long as that takes, and no longer: a backup may begin meanwhile.
+    do { try await server.lock(server.settings.names, wait: .zero) } catch let failure as Failure where failure.status == .locked
+    {
+      log.info("\(failure.problems[0].fact): whether PostgreSQL takes the set is not tried now")
+      return try await server.unlock(server.settings.names)
+    }
+    let rehearsed = await settled { [self] in
+      var copy = self
+      try await copy.rehearse(isAcceptable: isAcceptable)
+    }
+    try await server.unlock(server.settings.names)
+    try rehearsed.get()
   }
 
   private func rehearsal(of target: RestorePlan.Target, on server: Server) async throws -> Rehearsal {

@@ -47,7 +47,7 @@ public struct Restore: Sendable {
 
       // Whatever can be known to be wrong, before anything is changed.
       let preflight = RestorePreflight(plan: plan, session: session)
-      var found = try await preflight.check(unfinished: options.dryRun)
+      var found = try await preflight.check(unfinished: options.dryRun && session.busy == nil)
       if !options.dryRun { found.limits = try await preflight.probe() }
 
       let report = RestoreReport(plan, invocation.configuration)

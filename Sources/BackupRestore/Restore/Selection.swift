@@ -102,7 +102,7 @@ extension RestoreSource {
         "the record of set \(entry.id) is lost: without evidence only the archive's and the tree's completeness can be verified")
       let databases = entry.databases.map { snapshot in
         let archive = snapshot.paths?.first ?? "/"
-        return DatabasePart(snapshot, name: Dump.databaseName(archive: archive) ?? "", archive: archive)
+        return DatabasePart(snapshot, name: DatabasePart.databaseName(archive: archive) ?? "", archive: archive)
       }
       let files = entry.files.map {
         FilesPart(snapshot: $0.id, directory: $0.paths?.first, paths: [], root: nil, evidence: nil)

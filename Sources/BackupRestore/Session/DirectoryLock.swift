@@ -12,11 +12,7 @@ enum DirectoryLock {
   @discardableResult
   static func take(_ directory: String, waits: Waits) async throws -> Directory {
     let opened: Directory
-    do { opened = try Directory(FilePath(directory)) } catch let error as FileError {
-      throw Failure(
-        .refused, "\(error)",
-        hint: "run as its owner (this is user \(geteuid())), or as root with the capability DAC_OVERRIDE")
-    }
+    do { opened = try Directory(FilePath(directory)) } catch let error as FileError { throw refusal(error) }
     // A copy, because what works in the directory is closed sooner.
     let number = fcntl(opened.descriptor.rawValue, F_DUPFD_CLOEXEC, 0)
     if number < 0 { throw FileError("dup", directory) }
@@ -24,6 +20,11 @@ enum DirectoryLock {
     try await waiting("\(directory) is", waits) { try lock(descriptor, directory) }
     held.change { $0[opened.path.string] = descriptor }
     return opened
+  }
+
+  static func refusal(_ error: FileError) -> Failure {
+    Failure(
+      .refused, "\(error)", hint: "run as its owner (this is user \(geteuid())), or as root with the capability DAC_OVERRIDE")
   }
 
   /// Whether another run has it. The look itself holds it for less than who waits between two tries.
@@ -88,5 +89,15 @@ enum DirectoryLock {
           .locked, "\(what) in use by another run",
           hint: "wait for it to end, or raise LOCK_WAIT (\(waits.lock.components.seconds) s)"))
     }
+  }
+}
+
+extension FilesSettings {
+  /// The directory that another run has: it, or the one around it; nil: nobody has it.
+  func heldDirectory() throws -> String? {
+    for path in [outer, directory].compactMap({ $0 }) where (try? FileStatus(path))?.isDirectory == true {
+      if DirectoryLock.isHeld(try Directory(FilePath(path))) { return path }
+    }
+    return nil
   }
 }

@@ -16,7 +16,8 @@ final class Session: Sendable {
   let application: Application?
   /// Who has a lock that this run only looks at, in words; nil: it could have them all.
   let busy: String?
-  /// What could not be had, of a session that reports it with whatever else is wrong.
+  /// What could not be had, of a session that reports it with whatever else is wrong: the server, and all else.
+  let unreached: (any Error)?
   let missing: [any Error]
   private let needs: Needs
   private let state = Locked(State())
@@ -68,19 +69,17 @@ final class Session: Sendable {
     var application: Application?
     if needs.application { do { application = try invocation.application() } catch { try keep(error) } }
     self.application = application
-    var (server, busy): (Server?, String?)
+    var (server, unreached): (Server?, (any Error)?)
     if let settings = needs.database {
-      do { server = try await Server.connect(settings, invocation.configuration.waits) } catch { try keep(error) }
-      do { try await server?.lock(settings.names, wait: needs.looksOnly ? .zero : nil) } catch let failure as Failure
-        where failure.status == .locked && needs.looksOnly
-      { busy = failure.problems[0].fact }
+      do { server = try await Server.connect(settings, invocation.configuration.waits) } catch {
+        if !needs.isTolerant { throw error }
+        unreached = error
+      }
+      if !needs.looksOnly { try await server?.lock(settings.names) }
     }
-    self.server = server
-    directory = try await needs.looksOnly ? invocation.configuration.files?.open() : Self.lockFiles(invocation.configuration)
-    if needs.looksOnly, busy == nil, let directory, DirectoryLock.isHeld(directory) {
-      busy = "\(directory.path) is in use by another run"
-    }
-    self.busy = busy
+    (self.server, self.unreached) = (server, unreached)
+    directory = try await needs.looksOnly ? Self.look(invocation.configuration) : Self.lockFiles(invocation.configuration)
+    busy = needs.looksOnly ? try await Self.busy(server, invocation.configuration) : nil
     if directory == nil, let files = invocation.configuration.files, let hint = needs.filesHint {
       try keep(Failure(.refused, "\(files.directory) does not exist or is not a directory", hint: hint))
     }
@@ -93,6 +92,19 @@ final class Session: Sendable {
     guard let files = configuration.files, (try? FileStatus(files.directory))?.isDirectory == true else { return nil }
     if let outer = files.outer { try await DirectoryLock.take(outer, waits: configuration.waits) }
     return try await DirectoryLock.take(files.directory, waits: configuration.waits)
+  }
+
+  /// Without a lock, but with the same errors.
+  private static func look(_ configuration: Configuration) throws -> Directory? {
+    do { return try configuration.files?.open() } catch let error as FileError { throw DirectoryLock.refusal(error) }
+  }
+
+  /// Who has a lock that a run would need, in words.
+  private static func busy(_ server: Server?, _ configuration: Configuration) async throws -> String? {
+    for name in server?.settings.names ?? [] {
+      if let holder = try await server?.holder(name) { return "database \(name) is in use by \(holder.text)" }
+    }
+    return try configuration.files?.heldDirectory().map { "\(printable($0)) is in use by another run" }
   }
 
   var configuration: Configuration { invocation.configuration }
@@ -159,7 +171,8 @@ final class Session: Sendable {
 
   private func resume(_ application: Application) async -> Bool {
     // It is on the way out after SIGTERM too.
-    switch await finishing({ [swap] in try await swap.isMixed() }) {
+    let ignoresForeign = needs.isTolerant
+    switch await finishing({ [swap] in try await swap.isMixed(ignoringForeign: ignoresForeign) }) {
     case .success(false): return await application.resume()
     case .success(true):
       let problem = ((try? swap.replacing()) ?? nil).map(swap.incomplete)
@@ -189,7 +202,8 @@ final class Session: Sendable {
     for body in taken.closing.reversed() { await body(failed) }
     taken.scratch?.remove()
     if needs.looksOnly || !(taken.isPaused || holdsAll) { return true }
-    if let isResumed = taken.isResumed { return isResumed }
+    // A run that fails tries once more: the next one is a night away.
+    if !failed, let isResumed = taken.isResumed { return isResumed }
     return await resume()
   }
 

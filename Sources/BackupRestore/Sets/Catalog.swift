@@ -5,6 +5,8 @@ struct Catalog: Sendable {
   let entries: [Entry]
   /// Records, and what was said about sets since: drills, acceptances.
   let sets: [Snapshot]
+  /// A name that counts as this application's own.
+  let former: String?
 
   struct Entry: Sendable, Equatable {
     let id: SetID
@@ -63,8 +65,8 @@ struct Catalog: Sendable {
   }
 
   /// What lies ahead of `now` is doubted.
-  init(files: [Snapshot], databases: [Snapshot], sets: [Snapshot], now: Date = Date()) {
-    self.sets = sets
+  init(files: [Snapshot], databases: [Snapshot], sets: [Snapshot], former: String? = nil, now: Date = Date()) {
+    (self.sets, self.former) = (sets, former)
     // In a second repository a part has another id, and its own as `original`.
     let partsByID = Dictionary((files + databases).flatMap { [($0.id, $0), ($0.identity, $0)] }) { first, _ in first }
     let records = sets.filter { $0.tag("kind") == "set" }

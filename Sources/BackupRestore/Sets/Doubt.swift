@@ -42,6 +42,11 @@ enum Doubt {
     "the files are incomplete: restore --in-place of \(source) was interrupted"
   }
 
+  /// A name that has no set yet, beside those that may be this application's.
+  static func renamed(_ host: String, _ others: [String]) -> String {
+    "the first set of \(printable(host)) (there are sets of \(others.map(printable).joined(separator: " and of ")): RESTIC_HOST names what goes on)"
+  }
+
   /// - Parameter gap: since the last undoubted set, longer than the policy's.
   static func gap(_ gap: TimeInterval) -> String { "\(Int((gap / 86400).rounded())) days after the last undoubted set" }
 

@@ -132,6 +132,15 @@ struct DatabasePart: Codable, Equatable, Sendable {
 }
 
 extension DatabasePart {
+  /// A file name for a database whatever it is called: everything but letters, digits, `_`, `-` and `.` as `%XX`.
+  static func archiveName(_ database: String) -> String { percentEncoded(database.utf8) + ".dump" }
+
+  /// The database that an archive's path names; nil where it is not such a path.
+  static func databaseName(archive path: String) -> String? {
+    guard path.hasPrefix("/"), path.hasSuffix(".dump") else { return nil }
+    return percentDecoded(path.dropFirst().dropLast(5)).map { String(decoding: $0, as: UTF8.self) }
+  }
+
   /// A dump of which nothing is known but the dump.
   init(_ snapshot: Snapshot, name: String, archive: String) {
     self.init(

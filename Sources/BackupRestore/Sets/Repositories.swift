@@ -35,9 +35,33 @@ struct Repositories: Sendable {
   }
 
   /// What the snapshots prove.
-  func catalog() async throws -> Catalog {
-    let snapshots = try await snapshots()
-    return Catalog(files: snapshots.files, databases: snapshots.databases, sets: snapshots.sets)
+  func catalog() async throws -> Catalog { catalog(of: try await snapshots()) }
+
+  /// What was saved under the default name of before counts as this application's, where its newest parts are of what is configured here:
+  /// several applications may have had that name.
+  func catalog(of found: Snapshots) -> Catalog {
+    guard let former = settings.formerHost, found.sets.contains(where: { $0.tag("kind") == "set" && $0.hostname == former })
+    else {
+      return Catalog(files: found.files, databases: found.databases, sets: found.sets)
+    }
+    let newest = { (all: [Snapshot]) in
+      all.filter { $0.hostname == former && $0.tag("set") != nil }.max { $0.time < $1.time }?.paths?.first
+    }
+    let archives = settings.saves.databases.map { "/" + DatabasePart.archiveName($0) }
+    let isOwn =
+      newest(found.databases).map(archives.contains) != false
+      && newest(found.files).map { path in
+        settings.saves.directories.contains { path == $0 || path.hasPrefix($0 + "/") }
+      } != false
+    if !isOwn { return Catalog(files: found.files, databases: found.databases, sets: found.sets) }
+    let named = { (all: [Snapshot]) in
+      all.map { snapshot in
+        var own = snapshot
+        if own.hostname == former { own.hostname = host }
+        return own
+      }
+    }
+    return Catalog(files: named(found.files), databases: named(found.databases), sets: named(found.sets), former: former)
   }
 
   /// The snapshots of each of these repositories, all opened at once.

@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// What a restore or rollback replaced and kept.
 struct PreviousState: Equatable, Sendable {
   let id: RestoreID
@@ -9,6 +11,9 @@ struct PreviousState: Equatable, Sendable {
   /// Its swap was committed, and the files are not all exchanged.
   var isUnfinished = false
 
+  /// When it was swapped away: its restore had begun before, perhaps hours.
+  var liveUntil: Date? { (files?.swapped ?? mark?.swapped).flatMap { Format.read($0)?.date } }
+
   /// What took its place: a set, or what a rollback brought back; nil where it was kept by an older toolkit.
   var replacedBy: String? {
     if let origin = files?.rollbackOf ?? mark?.rollbackOf { return "rollback of \(origin)" }
@@ -17,6 +22,13 @@ struct PreviousState: Equatable, Sendable {
     case .snapshots(let ids): return "old-style snapshots \(ids)"
     case nil: return nil
     }
+  }
+
+  /// What its swap put in place, as far as that is kept.
+  var replacement: String {
+    let parts = databases.map { "database \($0.to)" } + (files == nil ? [] : ["files"])
+    let time = liveUntil.map { " since \(Format.local($0))" } ?? ""
+    return "\(replacedBy ?? "a restore")\(time) (\(parts.joined(separator: ", ")), by restore \(id))"
   }
 
   /// Somebody began to remove it: what is left is no state to go back to.

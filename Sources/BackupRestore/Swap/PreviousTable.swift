@@ -13,7 +13,7 @@ extension PreviousState {
     var table = TextTable(["PREVIOUS", "LIVE UNTIL", "REPLACED BY", "HOLDS"])
     for previous in kept {
       table.add([
-        previous.id.text, previous.id.date.map(Format.local) ?? "", previous.replacedBy ?? "",
+        previous.id.text, previous.liveUntil.map(Format.local) ?? "", previous.replacedBy ?? "",
         previous.contents.joined(separator: ", "),
       ])
     }

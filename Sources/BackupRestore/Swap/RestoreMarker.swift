@@ -12,6 +12,8 @@ struct RestoreMarker: Codable, Equatable, Sendable {
   /// What replaced it, and the restore that a rollback took back; nil in those of before.
   var source: RestoreSource.Name? = nil
   var rollbackOf: RestoreID? = nil
+  /// RFC 3339; nil in those of before.
+  var swapped: String? = nil
 
   private static let title = "kept by backup-restore: "
 
@@ -40,10 +42,11 @@ struct RestoreMarker: Codable, Equatable, Sendable {
   }
 
   init(
-    files: String?, databases: [String], safety: SetID?, source: RestoreSource.Name? = nil, rollbackOf: RestoreID? = nil
+    files: String?, databases: [String], safety: SetID?, source: RestoreSource.Name? = nil, rollbackOf: RestoreID? = nil,
+    swapped: String? = nil
   ) {
     (self.files, self.databases, self.safety) = (files, databases, safety)
-    (self.source, self.rollbackOf) = (source, rollbackOf)
+    (self.source, self.rollbackOf, self.swapped) = (source, rollbackOf, swapped)
   }
 
   static func statement(_ database: String, _ comment: String?) -> String {

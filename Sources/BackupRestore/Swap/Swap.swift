@@ -1,3 +1,4 @@
+import FoundationEssentials
 import Glibc
 import SystemPackage
 
@@ -45,6 +46,7 @@ struct Swap: Sendable {
   func run(_ journal: SwapJournal, _ staged: Exchange? = nil, opening: [String] = []) async throws -> Swap {
     try await Task {
       var journal = journal
+      journal.swapped = Format.time(Date())
       let exchange = journal.entries.isEmpty && journal.root == nil ? nil : try staged ?? makeExchange(journal.id)
       if let server, !journal.renames.isEmpty { journal.databases = try await server.identities(of: journal.renames.map(\.from)) }
       try exchange.map { try journal.write(in: $0.work) }
@@ -109,12 +111,12 @@ struct Swap: Sendable {
   }
 
   /// A database that is kept says what belongs to it, and one that comes back says it no more.
-  func comments(_ journal: SwapJournal, _ server: Server, withFiles: Bool) async throws -> [String] {
+  func comments(_ journal: SwapJournal, _ server: Server, withFiles: Bool, isTakenBack: Bool = false) async throws -> [String] {
     let kept = journal.renames.filter { DatabaseName.isPrevious($0.to) }
     let mark = RestoreMarker(
       files: withFiles ? directory?.path.string : nil, databases: kept.map(\.from), safety: journal.safety,
-      source: journal.source,
-      rollbackOf: journal.rollbackOf)
+      source: isTakenBack ? nil : journal.source, rollbackOf: isTakenBack ? nil : journal.rollbackOf,
+      swapped: isTakenBack ? nil : journal.swapped)
     var statements: [String] = []
     for rename in journal.renames {
       let comment = try await server.comment(rename.from)
@@ -160,12 +162,14 @@ struct Swap: Sendable {
   }
 
   /// Whether what is live is neither the old state nor the new one as a whole: a commit whose files are not all in place yet, or an
-  /// `--in-place` that never ended. What is not the toolkit's own says nothing: a name that the application plants keeps nothing down.
-  func isMixed() async throws -> Bool {
+  /// `--in-place` that never ended.
+  ///
+  /// - Parameter ignoringForeign: what is not the toolkit's own says nothing: no name that the application plants keeps it down every night.
+  func isMixed(ignoringForeign: Bool = false) async throws -> Bool {
     let journals: [SwapJournal]
-    do { journals = try unfinished().compactMap(journal) } catch let failure as Failure where failure.cause == .foreign {
-      return false
-    }
+    do { journals = try unfinished().compactMap(journal) } catch let failure as Failure
+      where failure.cause == .foreign && ignoringForeign
+    { return false }
     for journal in journals {
       if journal.phase == .replacing || journal.renames.isEmpty { return true }
       guard let server else { return true }

@@ -34,6 +34,8 @@ struct SwapJournal: Codable, Equatable, Sendable {
   var safety: SetID?
   /// What is renamed, as it was before; nil where nothing is.
   var databases: Server.Identities?
+  /// When the swap began, RFC 3339; nil in those of before.
+  var swapped: String?
 
   /// A name below FILES_DIRECTORY, percent-encoded because names need not be UTF-8.
   struct Entry: Codable, Equatable, Sendable {

@@ -11,7 +11,7 @@ extension Swap {
       try undo(journal, exchange)
       if let server, !journal.renames.isEmpty {
         let back = journal.reversed
-        try await server.rename(back.renames, with: comments(back, server, withFiles: back.rollbackOf != nil))
+        try await server.rename(back.renames, with: comments(back, server, withFiles: back.rollbackOf != nil, isTakenBack: true))
       }
       // Last: until now a run after a crash would finish the swap, or see by the OIDs that it never was.
       try exchange.work.remove(SwapJournal.name)
