@@ -56,9 +56,10 @@ public struct StatusReport: Sendable {
     var text: [String] = []
     var isLate = false
 
-    mutating func miss(_ what: String, _ error: any Error) {
+    /// - Parameter what: nil: the error names it.
+    mutating func miss(_ what: String?, _ error: any Error) {
       isLate = isLate || error is NoAnswer
-      text.append("unknown: \(what): \(StatusReport.brief(error))")
+      text.append("unknown: \(what.map { $0 + ": " } ?? "")\(StatusReport.brief(error))")
     }
   }
 
@@ -83,7 +84,9 @@ public struct StatusReport: Sendable {
     let isKnown = isVolumeKnown && (try? asked.get()) != nil
     switch left {
     case .success(let left): tell(left, found.staging, isKnown: isKnown, isBusy: !running.isEmpty, &lines)
-    case .failure(let error): lines.miss("kept for rollback", error)
+    case .failure(let error):
+      lines.miss(nil, error)
+      lines.text.append("kept for rollback: unknown, see above")
     }
     if case .failure(let error) = asked { lines.miss("database server", error) }
     if case .failure(let error) = held { lines.miss("files", error) }
