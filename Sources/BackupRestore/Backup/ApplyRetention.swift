@@ -11,8 +11,8 @@ struct ApplyRetention: Sendable {
 
   /// Lets the run fail only where it is stopped: the set is saved, whatever else happens here.
   ///
-  /// - Parameter before: what they held before that set, where that is known.
-  func run(after record: Record, before: Catalog? = nil) async throws -> ExitStatus {
+  /// - Parameter before: what they held before that set.
+  func run(after record: Record, before: Catalog) async throws -> ExitStatus {
     if !record.doubts.isEmpty {
       log.warning(
         """
@@ -21,14 +21,12 @@ struct ApplyRetention: Sendable {
         """)
       return .attention
     }
-    let hasBegun = Locked(false)
+    var hasBegun = false
     do {
       if repositories.all.contains(where: \.deletesNothing) { return leftToServer() }
-      let known: Catalog
-      if let before { known = before } else { known = try await repositories.catalog() }
-      let removed = try await removedByPolicy(known.former)
+      let removed = try await removedByPolicy(before.former)
       // Every call to restic costs half a second of processor time for its key (measured).
-      if removed.isEmpty, let before, before.unrecorded(host).isEmpty, before.ahead(host) == nil,
+      if removed.isEmpty, before.unrecorded(host).isEmpty, before.ahead(host) == nil,
         !before.sets.contains(where: isPostponement)
       {
         return .done
@@ -38,14 +36,14 @@ struct ApplyRetention: Sendable {
       // Another backup may have begun, by a clock that is behind: its parts have no record yet.
       let plan = catalog.forgettable(
         records: removed, marks: catalog.sets, host: host, keeping: record.id, policy: invocation.configuration.retention,
-        unrecorded: before?.unrecorded(host))
+        unrecorded: before.unrecorded(host))
       if let hold = plan.hold {
         if case .much = hold { try await tryToForget(catalog.sets) }
         log.warning("\(words(for: hold, catalog, record.id))")
         if !isSecond { invocation.metrics.change { $0.retentionHeld = true } }
         return .attention
       }
-      try await apply(plan, hasBegun)
+      try await apply(plan, &hasBegun)
       let marks = catalog.sets.filter(isPostponement).map(\.id)
       if !marks.isEmpty { try await repositories.sets.forget(marks, prune: false) }
       let kept = catalog.of(host).filter { $0.record != nil && !plan.sets.contains($0.id) }
@@ -56,9 +54,9 @@ struct ApplyRetention: Sendable {
       if (error as? Failure)?.cause == .appendOnly {
         return leftToServer()
       }
-      if !hasBegun.value, (error as? Failure)?.cause == .locked, try await postpone(record, error, before) { return .done }
+      if !hasBegun, (error as? Failure)?.cause == .locked, try await postpone(record, error, before) { return .done }
       log.error(
-        "set \(record.id) is saved, but retention \(hasBegun.value ? "could not be ended, and goes on the next night" : "failed")",
+        "set \(record.id) is saved, but retention \(hasBegun ? "could not be ended, and goes on the next night" : "failed")",
         error)
       return .attention
     }
@@ -70,13 +68,13 @@ struct ApplyRetention: Sendable {
   /// told, and the mark for that is a snapshot of its own: nobody can change those that are there.
   ///
   /// - Returns: whether this is the first time.
-  private func postpone(_ record: Record, _ error: any Error, _ before: Catalog?) async throws -> Bool {
-    if before?.sets.contains(where: isPostponement) != false { return false }
+  private func postpone(_ record: Record, _ error: any Error, _ before: Catalog) async throws -> Bool {
+    if before.sets.contains(where: isPostponement) { return false }
     struct Postponed: Encodable { let set: SetID }
-    let document = try JSONEncoder().encode(Postponed(set: record.id))
+    let document = try JSON.encoded(Postponed(set: record.id))
     guard
       case .success = await settled({
-        try await repositories.sets.write(["postponed.json": Array(document)], tags: ["kind=\(Self.postponed)"])
+        try await repositories.sets.write(["postponed.json": document], tags: ["kind=\(Self.postponed)"])
       })
     else { return false }
     log.warning("set \(record.id) is saved; nothing is forgotten tonight, and the next backup does it: \(error)")
@@ -143,15 +141,15 @@ struct ApplyRetention: Sendable {
 
   /// Parts first, without pruning, so that it is quick: cut short there, the record remains, is marked as damaged, and goes the next
   /// night. The other way round parts would remain that no record names, and of those nobody knows that they may go.
-  private func apply(_ plan: Catalog.Forgettable, _ hasBegun: Locked<Bool>) async throws {
+  private func apply(_ plan: Catalog.Forgettable, _ hasBegun: inout Bool) async throws {
     if plan.sets.isEmpty { return }
     let wherefrom = !isSecond ? "" : " in the second repository"
     log.info("forgetting \(plan.sets.map(\.text).joined(separator: ", "))\(wherefrom) by retention")
     // One after the other: where the first is locked, the sets stay whole.
     if !plan.files.isEmpty { try await repositories.files.forget(plan.files, prune: false) }
-    hasBegun.change { $0 = $0 || !plan.files.isEmpty }
+    hasBegun = !plan.files.isEmpty
     if !plan.databases.isEmpty { try await repositories.databases.forget(plan.databases, prune: false) }
-    hasBegun.change { $0 = true }
+    hasBegun = true
     async let records: Void = plan.records.isEmpty ? () : repositories.sets.forget(plan.records, prune: true)
     async let first: Void = plan.files.isEmpty ? () : repositories.files.prune()
     async let second: Void = plan.databases.isEmpty ? () : repositories.databases.prune()

@@ -82,11 +82,6 @@ struct FilesPreflight: Sendable {
     return problems
   }
 
-  private func roomInPlace() throws -> [Problem] {
-    guard !plan.acceptsDifferences, let open = session.directory else { return [] }
-    return try roomInPlace(open)
-  }
-
   /// What the volume does with the set's owners, modes, times and attributes, tried on scratch files; what can be done without is told.
   ///
   /// - Parameter swaps: whether what is staged is moved into place.
@@ -115,7 +110,8 @@ struct FilesPreflight: Sendable {
   }
 
   /// In place there is what is free and what becomes free: where that is too little, it would end with neither state.
-  private func roomInPlace(_ directory: Directory) throws -> [Problem] {
+  private func roomInPlace() throws -> [Problem] {
+    guard !plan.acceptsDifferences, let directory = session.directory else { return [] }
     var room = try Tree.free(directory.reached.string).bytes
     // What an interrupted one has built goes first.
     if let journal = try session.swap.replacing() {

@@ -33,7 +33,7 @@ extension Staging {
   }
 
   /// For a dry run, which waits for nobody: whoever has the locks would drop what it builds.
-  mutating func rehearseIdle(isAcceptable: Bool = true) async throws {
+  func rehearseIdle(isAcceptable: Bool = true) async throws {
     guard let server = session.server else { return }
     if let busy = session.busy {
       log.info("\(busy): a restore would wait for it; whether PostgreSQL takes the set is not tried now")
@@ -45,7 +45,7 @@ extension Staging {
       log.info("\(failure.problems[0].fact): whether PostgreSQL takes the set is not tried now")
       return try await server.unlock(server.settings.names)
     }
-    let rehearsed = await settled { [self] in
+    let rehearsed = await settled {
       var copy = self
       try await copy.rehearse(isAcceptable: isAcceptable)
     }

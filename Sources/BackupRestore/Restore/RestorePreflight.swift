@@ -26,8 +26,6 @@ struct RestorePreflight: Sendable {
       let preflight = DatabasePreflight(server: server, plan: plan, live: found.live, makesRoles: true)
       problems += try await preflight.problems(clients: found.clients, base: session.invocation.environment)
       if problems.isEmpty { found.missingRoles = try await SavedRoles(plan, server).unmakeableOwners() }
-    }
-    if let server = session.server {
       for target in plan.databases where found.live.contains(target.live) {
         let sessions = try await server.sessions(in: target.live)
         if sessions.isEmpty { continue }

@@ -40,28 +40,27 @@ struct Repositories: Sendable {
   /// What was saved under the default name of before counts as this application's, where its newest parts are of what is configured here:
   /// several applications may have had that name.
   func catalog(of found: Snapshots) -> Catalog {
-    guard let former = settings.formerHost, found.sets.contains(where: { $0.tag("kind") == "set" && $0.hostname == former })
-    else {
-      return Catalog(files: found.files, databases: found.databases, sets: found.sets)
-    }
-    let newest = { (all: [Snapshot]) in
-      all.filter { $0.hostname == former && $0.tag("set") != nil }.max { $0.time < $1.time }?.paths?.first
-    }
-    let archives = settings.saves.databases.map { "/" + DatabasePart.archiveName($0) }
-    let isOwn =
-      newest(found.databases).map(archives.contains) != false
-      && newest(found.files).map { path in
-        settings.saves.directories.contains { path == $0 || path.hasPrefix($0 + "/") }
-      } != false
-    if !isOwn { return Catalog(files: found.files, databases: found.databases, sets: found.sets) }
+    let former = settings.formerHost.flatMap { isOwn($0, found) ? $0 : nil }
     let named = { (all: [Snapshot]) in
       all.map { snapshot in
         var own = snapshot
-        if own.hostname == former { own.hostname = host }
+        if former != nil, own.hostname == former { own.hostname = host }
         return own
       }
     }
     return Catalog(files: named(found.files), databases: named(found.databases), sets: named(found.sets), former: former)
+  }
+
+  private func isOwn(_ former: String, _ found: Snapshots) -> Bool {
+    guard found.sets.contains(where: { $0.tag("kind") == "set" && $0.hostname == former }) else { return false }
+    let newest = { (all: [Snapshot]) in
+      all.filter { $0.hostname == former && $0.tag("set") != nil }.max { $0.time < $1.time }?.paths?.first
+    }
+    let archives = settings.saves.databases.map { "/" + DatabasePart.archiveName($0) }
+    let isOfDirectory = { (path: String) in
+      settings.saves.directories.contains { path == $0 || path.hasPrefix($0 + "/") }
+    }
+    return newest(found.databases).map(archives.contains) != false && newest(found.files).map(isOfDirectory) != false
   }
 
   /// The snapshots of each of these repositories, all opened at once.
