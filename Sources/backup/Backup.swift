@@ -7,7 +7,11 @@ struct BackupCommand: AsyncParsableCommand {
     commandName: "backup", abstract: "Saves the application's files and databases as a set.", discussion: Program.help,
     version: Toolkit.version)
 
-  static func main() async { await Program.main { await main($0) } }
+  static func main() async {
+    await Program.main { arguments in
+      do { try await parse(arguments).run() } catch { Program.end(fullMessage(for: error), exitCode(for: error).rawValue) }
+    }
+  }
 
   @Flag(help: "Show what would be saved and forgotten; change nothing.")
   var dryRun = false

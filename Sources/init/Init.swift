@@ -9,7 +9,11 @@ struct Init: AsyncParsableCommand {
       "Safe to run again: what is there is left as it is, and a wrong password is never answered with a new repository.\n\n"
       + Program.help, version: Toolkit.version)
 
-  static func main() async { await Program.main { await main($0) } }
+  static func main() async {
+    await Program.main { arguments in
+      do { try await parse(arguments).run() } catch { Program.end(fullMessage(for: error), exitCode(for: error).rawValue) }
+    }
+  }
 
   @Flag(help: "Move every repository from RESTIC_PASSWORD to RESTIC_NEW_PASSWORD; safe to run again after a crash.")
   var rotatePassword = false

@@ -12,7 +12,11 @@ struct RestoreCommand: AsyncParsableCommand {
       + Program.help,
     version: Toolkit.version)
 
-  static func main() async { await Program.main { await main($0) } }
+  static func main() async {
+    await Program.main { arguments in
+      do { try await parse(arguments).run() } catch { Program.end(fullMessage(for: error), exitCode(for: error).rawValue) }
+    }
+  }
 
   @Argument(
     help: ArgumentHelp(
@@ -106,7 +110,7 @@ struct RestoreCommand: AsyncParsableCommand {
   private var time: Date? { at.flatMap { try? Date($0, strategy: .iso8601) } }
 
   func run() async throws {
-    await Program.run(reporting: drill && !dryRun ? .drill : nil) { [self] invocation in
+    await Program.run(reporting: drill && !dryRun ? .drill : nil, answering: list || status) { [self] invocation in
       let invocation = fromCopy ? try invocation.second() : invocation
       if resumeApplication { return try await ResumeApplication(invocation).run() }
       if list { return try await Listing(invocation).run() }

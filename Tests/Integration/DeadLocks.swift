@@ -46,6 +46,32 @@ import Testing
     #expect(try await site.sets().count == 4)
   }
 
+  /// What looks damaged without restic's lock is looked at again with it, and that is not to be had.
+  @Test func aCheckThatIsLockedOutCostsTheFirstNightNothingAndTheSecondIsTold() async throws {
+    let site = try await Looking.site(["LOCK_WAIT": "1", "CHECK_DAYS": "1"])
+    let (hide, show) = ("mv repository/files/data away", "mkdir -p repository/files; mv away repository/files/data")
+    let path = try site.fake(
+      "restic",
+      """
+      PATH=${PATH#*:}
+      case "$RESTIC_REPOSITORY $* " in *"/files "*" check "*--no-lock*) ;; *) exec restic "$@" ;; esac
+      cd '\(site.root)'; \(hide); restic "$@"; code=$?; \(show); exit $code
+      """)
+    func night(_ end: String) async throws -> Shell.Result {
+      let holder = try await Self.lock(site, "files", end)
+      defer { _ = holder }
+      let run = try await site.run("backup", ["--check"], with: ["PATH": path])
+      try await Self.release(site, end, holder)
+      return run
+    }
+    let first = try await night("first")
+    #expect(first.code == 0 && first.errors.contains("/files is not checked tonight"), "\(first)")
+    #expect(!first.output.contains("the structure is whole"), "\(first)")
+    #expect(try await night("second").code == 4)
+    try await Staged.succeed(site, "backup", "--check")
+    #expect(try await night("third").code == 0)
+  }
+
   /// As the API server tells it; a lock that may be somebody's stays.
   @Test(arguments: [
     (pod: "backup-29384950-x7k2p", minutes: 10, isRemoved: true), ("backup-29384950-x7k2p", 1, false),

@@ -77,6 +77,37 @@ import Testing
     #expect(try String(contentsOfFile: site.root + "/said", encoding: .utf8).contains("last set: "))
   }
 
+  /// A driver or server that is gone: nothing that touches the volume comes back.
+  @Test func statusAnswersWhileTheVolumeHangsAndABackupEnds() async throws {
+    let site = try await Self.site()
+    try await Staged.succeed(site, "restore")
+    try await Shell.script("mkdir mnt; bindfs $PWD/files $PWD/mnt; pgrep -f \"bindfs $PWD/files\" >driver", in: site.root)
+    let settings: [String: String?] = ["FILES_DIRECTORY": site.root + "/mnt", "RESTIC_HOST": "backup-restore"]
+    try await Shell.script("kill -STOP $(cat driver)", in: site.root)
+    let status = try await site.run("restore", ["--status"], with: settings)
+    let backup = try await site.run("backup", with: settings)
+    try await Shell.script("kill -CONT $(cat driver); umount mnt", in: site.root)
+    #expect(status.code == 0 && status.output.contains("unknown: files: no answer within"), "\(status)")
+    #expect(status.output.contains("last set: ") && !status.output.contains("NOT FOUND"), "\(status)")
+    #expect(backup.code == 20 && backup.errors.contains("\(site.root)/mnt does not answer"), "\(backup)")
+  }
+
+  @Test func statusSaysHowFarTheRunIsThatHasTheLocks() async throws {
+    let site = try await Self.site()
+    try await Shell.script("mkfifo end", in: site.root)
+    let path = try site.fake(
+      "restic",
+      "PATH=${PATH#*:}\ncase \"$RESTIC_REPOSITORY $*\" in */files*' backup '*) cat '\(site.root)/end';; esac\nexec restic \"$@\"")
+    let running = try site.start("backup", with: ["PATH": path])
+    var said = ""
+    for _ in 0..<600 where !said.contains("): files: begins") { said = try await site.run("restore", ["--status"]).output }
+    #expect(
+      said.contains("in progress: database \(site.database) is held by backup") && said.contains("): files: begins"), "\(said)")
+    try await Shell.script("echo >end", in: site.root)
+    let saved = try await running.result
+    #expect(saved.code == 0, "\(saved)")
+  }
+
   /// Neither a password nor a server nor a repository is needed for the rest of the answer.
   @Test func statusAnswersWhateverDoesNot() async throws {
     let site = try await Self.site()
@@ -124,6 +155,8 @@ import Testing
     let status = try await Staged.succeed(site, "restore", "--status").output.split(separator: "\n")
     let rows = status.filter { RestoreID(String($0.prefix { $0 != " " })) != nil }
     #expect(rows.count == 3 && rows.last?.contains("rollback of ") == true, "\(status)")
+    // A database has some megabytes of its own.
+    #expect(rows.allSatisfy { $0.contains(" MiB  ") }, "\(status)")
     #expect(rows.dropLast().allSatisfy { $0.contains("  set 20") }, "\(status)")
     #expect(try await site.run("restore", ["--discard-previous"]).code == 22)
     try await Staged.succeed(site, "restore", "--discard-previous", "--keep", "1")

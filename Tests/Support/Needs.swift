@@ -18,7 +18,7 @@ public enum Needs {
   static let servers: String? =
     geteuid() != 0
     ? "not root: these mount file systems, give files away and run servers as their own user"
-    : lacking(["restic", "restic-rest-server", "postgres", "openssl", "python3", "bindfs", "setfacl", "setcap"])
+    : lacking(["restic", "restic-rest-server", "postgres", "openssl", "python3", "bindfs", "setfacl", "setcap", "tmux"])
 
   static let image: String? =
     variables["TEST_IMAGE"] != nil || access(project + "/.build-image/storage.conf", R_OK) == 0

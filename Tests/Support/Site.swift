@@ -16,19 +16,19 @@ public final class Site: Sendable {
   public var work: String { files + "/.backup-restore" }
 
   public init(
-    cluster: Cluster? = nil, database: String? = nil, files: Bool = true, settings: [String: String] = [:]
+    cluster: Cluster? = nil, database: String? = nil, files: Bool = true, root: String? = nil, settings: [String: String] = [:]
   ) async throws {
-    root = "/tmp/backup-restore-site.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
+    self.root = root ?? "/tmp/backup-restore-site.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
     self.cluster = cluster
     let unique = "site_\(UInt32.random(in: 0...UInt32.max))"
     self.database = database ?? unique
     var all = Shell.environment
-    all["RESTIC_REPOSITORY"] = root + "/repository"
+    all["RESTIC_REPOSITORY"] = self.root + "/repository"
     all["RESTIC_PASSWORD"] = "repository's own: pass=word"
-    all["RESTIC_CACHE_DIR"] = root + "/cache"
-    all["TMPDIR"] = root + "/tmp"
+    all["RESTIC_CACHE_DIR"] = self.root + "/cache"
+    all["TMPDIR"] = self.root + "/tmp"
     all["LOCK_WAIT"] = "60"
-    if files { all["FILES_DIRECTORY"] = root + "/files" }
+    if files { all["FILES_DIRECTORY"] = self.root + "/files" }
     if let cluster {
       all["POSTGRES_DB"] = self.database
       all["POSTGRES_USER"] = "postgres"
@@ -37,7 +37,7 @@ public final class Site: Sendable {
     }
     self.settings = all.merging(settings) { $1 }
     for directory in ["", "/tmp", "/cache"] + (files ? ["/files"] : []) {
-      try FileManager.default.createDirectory(atPath: root + directory, withIntermediateDirectories: true)
+      try FileManager.default.createDirectory(atPath: self.root + directory, withIntermediateDirectories: true)
     }
   }
 

@@ -41,8 +41,8 @@ import Testing
 
   @Test func aKeptStateIsListedWithTheWayBack() {
     let kept = [PreviousState(id: .day(1), databases: [.init(from: "app.previous", to: "app")], files: JournalTests.journal())]
-    let text = PreviousState.table(of: kept)
-    #expect(text.contains("20260101T230000Z  database app (app.previous), files"))
+    let text = PreviousState.table(of: kept, [kept[0].id: 1536])
+    #expect(text.contains("20260101T230000Z  1.5 KiB"))
     #expect(text.contains("restore --rollback 20260101T230000Z"))
     #expect(text.contains("restore --discard-previous 20260101T230000Z"))
   }

@@ -51,10 +51,20 @@ import Testing
     role: String, application: String, text: String, hints: [String], none: [String]
   ) throws {
     let holder = Server.Holder(
-      session: "7", role: role, application: application, place: " from 10.0.0.1 since then", isOwnRole: role == "owner")
+      session: "7", role: role, application: application, place: " from 10.0.0.1 since then", isOwnRole: role == "owner",
+      progress: nil)
     #expect(holder.text.contains(text), "\(holder.text)")
     let hint = holder.hint(try databaseSettings(), try configuration().waits)
     for word in hints { #expect(hint.contains(word), "\(hint)") }
     for word in none { #expect(!hint.contains(word), "\(hint)") }
+  }
+
+  @Test(arguments: ["files: 34 %, 12.0 MiB of 35.0 MiB, 1.2 MiB/s, 3 s left; database it's: begins", "a", ""])
+  func whatARunSaysOfItselfIsReadFromItsLastStatement(text: String) {
+    let statement = "SELECT /* progress */ \(SQL.literal(text))"
+    #expect(Server.progress(statement) == (text.isEmpty ? nil : text))
+    // As much of it as the server shows.
+    #expect(Server.progress(String(statement.prefix(27))) == (text.isEmpty ? nil : String(text.prefix(4))))
+    #expect(Server.progress("SELECT 1") == nil)
   }
 }

@@ -5,22 +5,44 @@ import Testing
 @testable import BackupRestore
 
 @Suite struct PodTests {
-  @Test func theTerminationMessageReplacesTheLastOneAndKeepsItsEnd() throws {
+  @Test func theTerminationMessageReplacesTheLastOneAndIsNoLongerThanKubernetesKeeps() throws {
     let directory = try Temporary()
     let path = try directory.file("an earlier and longer message")
     Pod.writeTerminationMessage("done", to: .init(path))
     #expect(try String(contentsOfFile: path, encoding: .utf8) == "done")
-    Pod.writeTerminationMessage(String(repeating: "x", count: 5000) + "the end", to: .init(path))
+    Pod.writeTerminationMessage("the beginning" + String(repeating: "x", count: 5000), to: .init(path))
     let text = try String(contentsOfFile: path, encoding: .utf8)
-    #expect(text.utf8.count == Pod.longestMessage && text.hasSuffix("the end"))
+    #expect(text.utf8.count == Pod.longestMessage && text.hasPrefix("the beginning"))
   }
 
-  @Test func ofALongMessageTheFirstLineAndTheLastOnesAreKept() {
-    let lines = (1...100).map { "line \($0) with a name that is long: \(String(repeating: "ü", count: 30))" }
-    let text = Pod.shortened((["exit code 20"] + lines).joined(separator: "\n"))
-    #expect(text.hasPrefix("exit code 20\nline ") && text.hasSuffix(lines[99]))
+  /// What changes what the operator does outlives results, however many follow it.
+  @Test func ofALongMessageWarningsAndTheLastResultsAreKept() {
+    var said = Said()
+    said.add("the set has a database only", .warning)
+    let lines = (1...1000).map { "line \($0) with a name that is long: \(String(repeating: "ü", count: 30))" }
+    for line in lines { said.add(line, nil) }
+    said.add("retention failed\n  hint: look", .error)
+    said.add("the end", nil)
+    let text = said.message("exit code 4: retention failed")
+    #expect(text.hasPrefix("exit code 4: retention failed\nwarning: the set has a database only\nline "))
+    #expect(text.hasSuffix("\(lines[999])\nerror: retention failed\n  hint: look\nthe end\n"))
     #expect((Pod.longestMessage - 100...Pod.longestMessage).contains(text.utf8.count))
-    #expect(Pod.shortened("short\ntext") == "short\ntext")
+    #expect(said.reason == "retention failed")
+  }
+
+  @Test func ofAResultThatDoesNotFitTheEndIsKeptAndOfAnErrorTheBeginning() {
+    let lines = (1...1000).map { "row \($0)" }
+    var table = Said()
+    table.add(lines.joined(separator: "\n"), nil)
+    #expect(table.message("done").hasSuffix("row 999\nrow 1000\n") && table.reason == nil)
+    var failed = Said()
+    failed.add("first", .warning)
+    failed.add((["many are missing"] + lines).joined(separator: "\n"), .error)
+    #expect(failed.message("failed").contains("\nerror: many are missing\nrow 1\n"))
+    #expect(failed.message("failed").utf8.count <= Pod.longestMessage && failed.reason == "many are missing")
+    var warned = Said()
+    for text in ["first", "second"] { warned.add(text, .warning) }
+    #expect(warned.reason == "first" && warned.message("ok") == "ok\nwarning: first\nwarning: second\n")
   }
 
   @Test func whereThereIsNoSuchFileNoneIsMade() throws {

@@ -4,6 +4,33 @@ import Testing
 @testable import BackupRestore
 
 @Suite struct TextTests {
+  /// Copied in halves the first would run: `restore` alone restores.
+  @Test(arguments: 24...120) func aCommandIsNeverBroken(width: Int) {
+    let commands = [
+      "restore --rollback 20260101T230000Z", "FILES_PATHS=one/sub restore --only files",
+      "kubectl -n jira delete pod backup-1-abcde",
+      "SELECT pg_terminate_backend(123)", "backup --accept 20260101T230000Z", "chattr -i '/var/jira/a b'",
+    ]
+    let text =
+      "  hint: go back by \(commands[0]), or \(commands[1]); end it: \(commands[2]); \(commands[3]); what is right is accepted "
+      + "(\(commands[4])), and the run goes on with the next: \(commands[5])"
+    let wrapped = Terminal.wrapped(text, width: width)
+    let lines = wrapped.split(separator: "\n").map(String.init)
+    for command in commands { #expect(lines.contains { $0.contains(command) }, "\(command): \(wrapped)") }
+    #expect(lines.map { $0.trimming(" ") }.joined(separator: " ") == text.trimming(" "))
+    // A line that is longer is one command, and what stands right beside it.
+    for line in lines where line.count > width {
+      #expect(commands.contains { line.contains($0) && line.count < $0.count + 8 }, "\(line)")
+    }
+    for line in lines.dropFirst() { #expect(line.hasPrefix("    ") && !line.hasPrefix("     ")) }
+  }
+
+  @Test func whatFitsAndWhatStandsInColumnsStaysAsItIs() {
+    for text in ["one two three", "a line\nand another", "SET     AGE    SIZE of many columns that do not fit in here"] {
+      #expect(Terminal.wrapped(text, width: 20) == text && Terminal.wrapped(text, width: nil) == text)
+    }
+  }
+
   @Test(arguments: [
     (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (1 << 20, "1.0 MiB"), (5 << 30, "5.0 GiB"),
     (3 << 40, "3.0 TiB"), (1 << 50, "1024.0 TiB"), (Int.max, "8388608.0 TiB"),

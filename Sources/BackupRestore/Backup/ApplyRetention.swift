@@ -7,6 +7,7 @@ struct ApplyRetention: Sendable {
   let repositories: Repositories
 
   private var host: String { repositories.host }
+  private var postponement: Postponement { Postponement(repositories: repositories, work: .retention) }
   private var isSecond: Bool { !repositories.settings.prefix.isEmpty }
 
   /// Lets the run fail only where it is stopped: the set is saved, whatever else happens here.
@@ -26,9 +27,7 @@ struct ApplyRetention: Sendable {
       if repositories.all.contains(where: \.deletesNothing) { return leftToServer() }
       let removed = try await removedByPolicy(before.former)
       // Every call to restic costs half a second of processor time for its key (measured).
-      if removed.isEmpty, before.unrecorded(host).isEmpty, before.ahead(host) == nil,
-        !before.sets.contains(where: isPostponement)
-      {
+      if removed.isEmpty, before.unrecorded(host).isEmpty, before.ahead(host) == nil, postponement.marks(before.sets).isEmpty {
         return .done
       }
       // The snapshots as they are now: the set just made is among them.
@@ -44,8 +43,7 @@ struct ApplyRetention: Sendable {
         return .attention
       }
       try await apply(plan, &hasBegun)
-      let marks = catalog.sets.filter(isPostponement).map(\.id)
-      if !marks.isEmpty { try await repositories.sets.forget(marks, prune: false) }
+      try await postponement.end(catalog.sets)
       let kept = catalog.of(host).filter { $0.record != nil && !plan.sets.contains($0.id) }
       if !isSecond { invocation.metrics.change { ($0.sets, $0.oldest) = (kept.count, kept.first?.id.date) } }
       return .done
@@ -54,35 +52,15 @@ struct ApplyRetention: Sendable {
       if (error as? Failure)?.cause == .appendOnly {
         return leftToServer()
       }
-      if !hasBegun, (error as? Failure)?.cause == .locked, try await postpone(record, error, before) { return .done }
+      if !hasBegun, (error as? Failure)?.cause == .locked, await postponement.begin(before.sets) {
+        log.warning("set \(record.id) is saved; nothing is forgotten tonight, and the next backup does it: \(error)")
+        return .done
+      }
       log.error(
         "set \(record.id) is saved, but retention \(hasBegun ? "could not be ended, and goes on the next night" : "failed")",
         error)
       return .attention
     }
-  }
-
-  private static let postponed = "postponed"
-
-  /// A night whose set is saved is a good one, though somebody else has a repository: the next one forgets for both. Twice in a row is
-  /// told, and the mark for that is a snapshot of its own: nobody can change those that are there.
-  ///
-  /// - Returns: whether this is the first time.
-  private func postpone(_ record: Record, _ error: any Error, _ before: Catalog) async throws -> Bool {
-    if before.sets.contains(where: isPostponement) { return false }
-    struct Postponed: Encodable { let set: SetID }
-    let document = try JSON.encoded(Postponed(set: record.id))
-    guard
-      case .success = await settled({
-        try await repositories.sets.write(["postponed.json": document], tags: ["kind=\(Self.postponed)"])
-      })
-    else { return false }
-    log.warning("set \(record.id) is saved; nothing is forgotten tonight, and the next backup does it: \(error)")
-    return true
-  }
-
-  private func isPostponement(_ snapshot: Snapshot) -> Bool {
-    snapshot.tag("kind") == Self.postponed && snapshot.hostname == host
   }
 
   private func leftToServer() -> ExitStatus {

@@ -20,9 +20,10 @@ package struct Configuration: Sendable {
   /// restic divides a repository into 256 subsets at most: by the first byte of a pack's name.
   static let mostCheckDays = 256
 
-  /// - Throws: `Failure` with status `configuration` and every problem found.
-  package init(_ variables: [String: String]) throws {
-    var environment = Environment(variables)
+  /// - Parameter isLooking: for who does with what answers at once.
+  /// - Throws: `Failure` with status `configuration` and every problem found; 20 where the volume does not answer.
+  package init(_ variables: [String: String], isLooking: Bool = false) throws {
+    var environment = isLooking ? Environment(variables, patience: .seconds(1)) : Environment(variables)
     let repository = RepositorySettings(&environment)
     copy = RepositorySettings(copyFrom: &environment)
     files = FilesSettings(&environment)
@@ -52,6 +53,11 @@ package struct Configuration: Sendable {
     try Failure.collect(.configuration, environment.problems)
     guard let repository else { throw Failure(.configuration, "no repository", hint: "set RESTIC_REPOSITORY") }
     self.repository = repository
+    if let files, files.isSilent, !isLooking {
+      throw Failure(
+        .sourceFailed, "\(files.directory) does not answer: its volume hangs",
+        hint: "look at the volume's server and driver, and at the node (dmesg); nothing was changed")
+    }
   }
 
   /// For what works on one volume alone.
@@ -66,9 +72,9 @@ package struct Configuration: Sendable {
 
   /// Whatever lies there is saved and replaced with the rest, and the application may put a link in its place.
   private static func refuseInside(_ directory: String, _ repositories: [RepositorySettings], _ environment: inout Environment) {
-    let isInside = { (path: String) in (resolved(path) + "/").hasPrefix(directory + "/") }
+    func isInside(_ path: String) -> Bool { ((environment.resolved(path) ?? path) + "/").hasPrefix(directory + "/") }
     for settings in repositories {
-      guard let base = settings.directory,
+      guard let base = settings.directory, environment.resolved(base) != nil,
         ([base] + RepositoryName.own.map { base + "/" + $0.rawValue }).contains(where: isInside)
       else { continue }
       environment.report(

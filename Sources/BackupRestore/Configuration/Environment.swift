@@ -1,3 +1,4 @@
+import Dispatch
 import Glibc
 import SystemPackage
 
@@ -8,8 +9,33 @@ import SystemPackage
 struct Environment {
   let variables: [String: String]
   private(set) var problems: [Problem] = []
+  /// How long a path may take to resolve: a volume whose server or driver is gone never answers.
+  private let patience: Duration
+  /// What has been resolved; nil: in vain.
+  private var resolvedPaths: [String: String?] = [:]
 
-  init(_ variables: [String: String]) { self.variables = variables }
+  init(_ variables: [String: String], patience: Duration = .seconds(30)) {
+    (self.variables, self.patience) = (variables, patience)
+  }
+
+  /// The path without symbolic links, as far as it exists; nil where its volume does not answer.
+  mutating func resolved(_ path: String) -> String? {
+    if let known = resolvedPaths[path] { return known }
+    let found = Locked<String?>(nil)
+    let done = DispatchSemaphore(value: 0)
+    // The thread stays with the volume.
+    blockingQueue().async {
+      let real = BackupRestore.resolved(path)
+      // The path alone the kernel knows by itself, and for a second or some the attributes as well (measured with FUSE).
+      let opened = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+      if opened >= 0 { close(opened) }
+      found.change { $0 = real }
+      done.signal()
+    }
+    _ = done.wait(timeout: .now() + patience.inSeconds)
+    resolvedPaths[path] = .some(found.value)
+    return found.value
+  }
 
   /// Once each, however often a variable is read. A value may be anything: what is shown of it is short and harmless to a terminal.
   mutating func report(_ fact: String, hint: String) {

@@ -17,6 +17,8 @@ struct FilesSettings: Sendable, Equatable {
   /// Given to restored files instead of the saved owner.
   let owner: Owner?
   let allowUnreadable: Bool
+  /// Whether the volume has not answered: then the directory is as it was named.
+  let isSilent: Bool
 
   struct Owner: Sendable, Equatable {
     let user: UInt32
@@ -35,9 +37,11 @@ struct FilesSettings: Sendable, Equatable {
       environment.report(
         "FILES_DIRECTORY is \"\(directory)\"", hint: "set an absolute path without . or .., and not / itself")
     }
-    if named == nil, (try? FileStatus(directory)) == nil { return nil }
+    let real = environment.resolved(directory)
+    isSilent = real == nil
+    if named == nil, !isSilent, (try? FileStatus(directory)) == nil { return nil }
     self.named = directory
-    self.directory = resolved(directory)
+    self.directory = real ?? directory
     if self.directory == "/", directory != "/" {
       environment.report("FILES_DIRECTORY is \"\(directory)\", which leads to /", hint: "set another directory than / itself")
     }

@@ -57,7 +57,8 @@ struct RepositorySettings: Sendable, Equatable {
     host = Self.host(&environment)
     formerHost = !environment.isSet("RESTIC_HOST") && host != Self.commonHost ? Self.commonHost : nil
     let directory = environment.text("FILES_DIRECTORY") ?? FilesSettings.standardDirectory
-    saves = Saves(databases: environment.list("POSTGRES_DB"), directories: [directory, resolved(directory)])
+    saves = Saves(
+      databases: environment.list("POSTGRES_DB"), directories: [directory, environment.resolved(directory) ?? directory])
     certificateFile = environment.text("CERTIFICATE_FILE")
     backend = environment.all(Variable.backend)
     credentials = environment.all(Variable.backendSecrets).mapValues { Secret($0) }

@@ -7,9 +7,7 @@ public struct StatusReport: Sendable {
   let invocation: Invocation
 
   /// Nothing happens yet.
-  public init(_ invocation: Invocation) { self.invocation = (try? invocation.onVolume()) ?? invocation }
-
-  private var configuration: Configuration { invocation.configuration }
+  public init(_ invocation: Invocation) { self.invocation = invocation }
 
   /// For those that are asked at once, and then for what is kept on them: what is at hand is said within two seconds.
   private static let patience = (asking: Duration.milliseconds(1200), kept: Duration.milliseconds(600))
@@ -25,7 +23,7 @@ public struct StatusReport: Sendable {
     if first.isLate {
       let said = Set(first.lines)
       let late = await nearbyLines(Self.longPatience).lines.filter { !said.contains($0) }
-      output((["later:"] + late).joined(separator: "\n"))
+      if !late.isEmpty { output((["later:"] + late).joined(separator: "\n")) }
     }
     return .done
   }
@@ -46,6 +44,8 @@ public struct StatusReport: Sendable {
   /// What restores left.
   private struct Left: Sendable {
     var states: [PreviousState] = []
+    /// Of the states; nil: not known in time.
+    var sizes: [RestoreID: Int]?
     var unfinished: [String] = []
     /// Those that got no further than staging: somebody may be at it.
     var begun: [String] = []
@@ -63,33 +63,39 @@ public struct StatusReport: Sendable {
     }
   }
 
+  /// The volume, as far as it has answered.
+  private struct Volume: Sendable {
+    /// For the volume alone where FILES_PATHS names one.
+    var configuration: Configuration
+    var directory: Directory?
+    /// The directory that another run has.
+    var held: String?
+  }
+
   private func nearbyLines(_ patience: (asking: Duration, kept: Duration)) async -> (lines: [String], isLate: Bool) {
     async let asking = within(patience.asking) { try await askServer() }
     async let application = within(patience.asking) { try await invocation.application()?.status() ?? [] }
-    let held = await within(patience.asking) { try await blocking { try askVolume() } }
+    let looked = await within(patience.asking) { try await blocking { try askVolume() } }
     let asked = await asking
     let found = (try? asked.get()) ?? Asked()
     var running = found.holders
-    let isVolumeKnown: Bool
-    switch held {
-    case .success(let directory):
-      isVolumeKnown = true
-      if running.isEmpty, let directory { running.append("another run has \(printable(directory))") }
-    case .failure: isVolumeKnown = false
-    }
-    let left = await within(patience.kept) { try await whatIsLeft(found.server, isVolumeKnown: isVolumeKnown) }
+    let volume = try? looked.get()
+    if running.isEmpty, let held = volume?.held { running.append("another run has \(printable(held))") }
+    let left = await within(patience.kept) { try await whatIsLeft(found.server, volume?.directory, patience.kept / 2) }
 
     var lines = Lines()
     lines.text = (running + found.others).map { "in progress: \($0)" }
-    let isKnown = isVolumeKnown && (try? asked.get()) != nil
+    let isKnown = volume != nil && (try? asked.get()) != nil
     switch left {
-    case .success(let left): tell(left, found.staging, isKnown: isKnown, isBusy: !running.isEmpty, &lines)
+    case .success(let left):
+      lines.isLate = left.sizes == nil
+      tell(left, found.staging, isKnown: isKnown, isBusy: !running.isEmpty, typing: volume?.configuration.typed ?? "", &lines)
     case .failure(let error):
       lines.miss(nil, error)
       lines.text.append("kept for rollback: unknown, see above")
     }
     if case .failure(let error) = asked { lines.miss("database server", error) }
-    if case .failure(let error) = held { lines.miss("files", error) }
+    if case .failure(let error) = looked { lines.miss("files", error) }
     switch await application {
     case .success(let text): lines.text += text
     case .failure(let error): lines.miss("application", error)
@@ -98,7 +104,7 @@ public struct StatusReport: Sendable {
   }
 
   /// - Parameter isKnown: whether volume and server have both answered: of half of it nothing is said to be missing.
-  private func tell(_ left: Left, _ staging: [String], isKnown: Bool, isBusy: Bool, _ lines: inout Lines) {
+  private func tell(_ left: Left, _ staging: [String], isKnown: Bool, isBusy: Bool, typing volume: String, _ lines: inout Lines) {
     let isQuiet = isKnown && lines.text.isEmpty && left.unfinished.isEmpty && left.begun.isEmpty && staging.isEmpty
     lines.text += left.unfinished.map { "unfinished: \($0)" }
     if !isBusy {
@@ -113,16 +119,20 @@ public struct StatusReport: Sendable {
     if left.unfinished.isEmpty, let last = left.states.last { lines.text.insert("live: \(last.replacement)", at: 0) }
     if left.unfinished.isEmpty, left.states.isEmpty { lines.text.insert("live: no restore is known", at: 0) }
     lines.text.append(
-      left.states.isEmpty ? "kept for rollback: nothing" : PreviousState.table(of: left.states, typing: configuration.typed))
+      left.states.isEmpty ? "kept for rollback: nothing" : PreviousState.table(of: left.states, left.sizes ?? [:], typing: volume)
+    )
   }
 
   private func askServer() async throws -> Asked {
     var found = Asked()
-    guard let settings = configuration.database else { return found }
-    let server = try await Server.connect(settings, configuration.waits)
+    guard let settings = invocation.configuration.database else { return found }
+    let server = try await Server.connect(settings, invocation.configuration.waits)
     found.server = server
     for name in settings.names {
-      if let holder = try await server.holder(name) { found.holders.append("database \(name) is held by \(holder.text)") }
+      if let holder = try await server.holder(name) {
+        let progress = holder.progress.map { ": \($0)" } ?? ""
+        found.holders.append("database \(name) is held by \(holder.text)\(progress)")
+      }
       if let holder = try await server.holder(name, .repositories) {
         found.others.append("retention, copy or check of \(name) by \(holder.text); a restore need not wait for it")
       }
@@ -133,18 +143,20 @@ public struct StatusReport: Sendable {
     return found
   }
 
-  /// The directory that another run has; nil: nobody has it.
-  private func askVolume() throws -> String? {
-    guard let files = configuration.files else { return nil }
-    if try files.open() == nil {
+  private func askVolume() throws -> Volume {
+    let configuration = try invocation.configuration.onVolume()
+    guard let files = configuration.files else { return Volume(configuration: configuration) }
+    guard let directory = try files.open() else {
       throw Failure(.refused, "\(files.directory) does not exist or is not a directory", hint: "mount the volume there")
     }
-    return try files.heldDirectory()
+    return Volume(configuration: configuration, directory: directory, held: try files.heldDirectory())
   }
 
-  private func whatIsLeft(_ server: Server?, isVolumeKnown: Bool) async throws -> Left {
-    let swap = Swap(directory: isVolumeKnown ? try configuration.files?.open() : nil, server: server)
+  /// - Parameter directory: FILES_DIRECTORY; nil: there is none, or it has not answered.
+  private func whatIsLeft(_ server: Server?, _ directory: Directory?, _ patience: Duration) async throws -> Left {
+    let swap = Swap(directory: directory, server: server)
     var left = Left(states: try await swap.kept())
+    left.sizes = await swap.sizes(of: left.states, within: patience)
     if let journal = try swap.replacing() { left.unfinished.append("\(swap.incomplete(journal))") }
     for id in try swap.unfinished() {
       guard let journal = try swap.journal(id) else {

@@ -113,3 +113,14 @@ extension DatabaseProperties.Setting {
   /// Of the columns role, which may be NULL, name and value.
   init(_ row: Row) throws { self.init(role: row[0], name: try row.text(1), value: try row.text(2)) }
 }
+
+extension Server {
+  /// pg_database_size, in bytes; nil where the role may not ask.
+  func size(of name: String) async throws -> Int? {
+    let size = """
+      SELECT pg_catalog.pg_database_size(oid) FROM pg_catalog.pg_database WHERE datname = $1
+      AND (pg_catalog.has_database_privilege(oid, 'CONNECT') OR pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'))
+      """
+    return try await session.value(size, [name]).flatMap { Int($0) }
+  }
+}

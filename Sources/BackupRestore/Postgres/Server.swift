@@ -59,10 +59,7 @@ struct Server: Sendable {
       SELECT count(*), usename FROM pg_catalog.pg_stat_activity
       WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid() AND usename IS NOT NULL GROUP BY usename ORDER BY 2
       """, [name]
-    ).map { row in
-      let count = Int(row[0] ?? "") ?? 0
-      return "\(Format.count(count, "session", "sessions")) of \(printable(row[1] ?? ""))"
-    }
+    ).map { "\(Format.count(try $0.int(0), "session", "sessions")) of \(printable(try $0.text(1)))" }
   }
 
   func hasTablespace(_ name: String) async throws -> Bool {

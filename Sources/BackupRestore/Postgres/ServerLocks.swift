@@ -40,6 +40,8 @@ extension Server {
     let place: String
     /// The role is the one that asks.
     let isOwnRole: Bool
+    /// How far it is, as it says; nil: it has not said.
+    let progress: String?
 
     private var program: String? { application.hasPrefix("backup-restore ") ? String(application.dropFirst(15)) : nil }
 
@@ -78,7 +80,7 @@ extension Server {
       SELECT a.pid, coalesce(a.usename, ''), coalesce(a.application_name, ''),
         CASE WHEN a.backend_start IS NULL THEN '' ELSE format(' from %s since %s', coalesce(host(a.client_addr), 'this machine'),
           to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ')) END,
-        a.usename = session_user
+        a.usename = session_user, a.query
       FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
       JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = pg_catalog.current_database()
       WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND a.pid <> pg_catalog.pg_backend_pid()
@@ -87,8 +89,21 @@ extension Server {
     return try rows.first.map { row in
       Holder(
         session: try row.text(0), role: try row.text(1), application: try row.text(2), place: try row.text(3),
-        isOwnRole: row.isTrue(4))
+        isOwnRole: row.isTrue(4), progress: row.isTrue(4) ? row[5].flatMap(Self.progress) : nil)
     }
+  }
+
+  /// How far this run is, for whoever asks who holds its locks: the session's last statement is all that others see of it.
+  func say(_ progress: String) async throws { _ = try await session.query(Self.saying + SQL.literal(progress)) }
+
+  private static let saying = "SELECT /* progress */ "
+
+  /// From a statement of `say`, of which the server shows the beginning (track_activity_query_size).
+  static func progress(_ statement: String) -> String? {
+    guard statement.hasPrefix(saying) else { return nil }
+    let said = statement.dropFirst(saying.count)
+    let text = printable(said.replacing("''", with: "'").trimming("' "))
+    return text.isEmpty ? nil : text
   }
 
   private static func key(_ name: String, _ work: Work) -> String {

@@ -3,6 +3,7 @@ import Dispatch
 import FoundationEssentials
 import Glibc
 import Synchronization
+import SystemPackage
 
 /// What all three executables do around their steps: signals, configuration, errors, exit code.
 public enum Program {
@@ -22,9 +23,24 @@ public enum Program {
     if Toolkit.arguments == ["--version"] { print(await Versions.text()) } else { await command(Toolkit.arguments) }
   }
 
+  /// Ends without a run: with `--help`, or because the command line is wrong.
+  ///
+  /// - Parameter text: what ArgumentParser says; its errors begin with `Error:`, where every other line of ours has `error:`.
+  public static func end(_ text: String, _ code: Int32) -> Never {
+    if code == 0 {
+      print(text)
+    } else {
+      let said = text.hasPrefix("Error: ") ? "e" + text.dropFirst() : text
+      let width = Terminal.columns(of: STDERR_FILENO)
+      _ = try? FileDescriptor.standardError.writeAll((Terminal.wrapped(said, width: width) + "\n").utf8)
+    }
+    exit(code)
+  }
+
   /// Runs `body` with the configuration of `environment` and ends with the status it returns.
   ///
-  /// `reporting`: as what it is told to PING_URL and METRICS_PUSHGATEWAY_URL.
+  /// `reporting`: as what it is told to PING_URL and METRICS_PUSHGATEWAY_URL. `answering`: what it prints is read by a person or program
+  /// that asked, and stays on standard output.
   ///
   /// SIGTERM and SIGINT cancel it: children are ended in order, what it staged is removed. SIGHUP and SIGPIPE are
   /// ignored, because a lost `kubectl exec` must not end a restore.
@@ -34,12 +50,12 @@ public enum Program {
   /// 139 (measured, once in about 25).
   public static func run(
     _ environment: [String: String] = ProcessInfo.processInfo.environment, reporting run: Reporter.Run? = nil,
-    _ body: @escaping @Sendable (Invocation) async throws -> ExitStatus
+    answering: Bool = false, _ body: @escaping @Sendable (Invocation) async throws -> ExitStatus
   ) async -> Never {
     // Before the configuration, so that a wrong one is reported too. What is wrong with these variables is said there.
     var reported = Environment(environment)
     let settings = ReportingSettings(&reported)
-    Screen.bootstrap(settings.format)
+    Screen.bootstrap(settings.format, isOneStream: getpid() == 1 && !answering)
     signal(SIGHUP, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
     // In the background of a terminal with `stty tostop` a line would stop the run.
@@ -51,7 +67,7 @@ public enum Program {
     // Beside the run: a health check that does not answer holds up nothing.
     let starting = Task { await reporter?.started() }
     let numbers = Locked(RunMetrics())
-    let running = Task { try await body(try await Invocation(environment, numbers)) }
+    let running = Task { try await body(try await Invocation(environment, numbers, isLooking: answering)) }
     let received = Mutex<Int32>(0)
     let sources = onStop { number in
       received.withLock { $0 = number }
@@ -63,9 +79,10 @@ public enum Program {
     let number = received.withLock { $0 }
     let status = conclude(result, signal: number)
     if number == 0 { await starting.value }
+    let said = Screen.shared.said.message(headline(result, status))
     await reporter?.ended(
-      status, numbers.value, seconds: begin.duration(to: .now).inSeconds, said: Screen.shared.said, hurried: number != 0)
-    Pod.writeTerminationMessage("exit code \(status.rawValue): \(status.meaning)\n" + Screen.shared.said)
+      status, numbers.value, seconds: begin.duration(to: .now).inSeconds, said: said, hurried: number != 0)
+    Pod.writeTerminationMessage(said)
     Screen.shared.drain(hurried: number != 0)
     heart.cancel()
     linux_exit(status.rawValue)
@@ -80,6 +97,14 @@ public enum Program {
       source.resume()
       return source
     }
+  }
+
+  /// How it ended in one line: the cause, where there is one, and not the kind of it.
+  private static func headline(_ result: Result<ExitStatus, any Error>, _ status: ExitStatus) -> String {
+    var reason: String?
+    if case .failure = result { reason = Screen.shared.said.reason }
+    if status == .attention || status == .unreadable { reason = Screen.shared.said.reason }
+    return "exit code \(status.rawValue): \(reason ?? status.meaning)"
   }
 
   private static func conclude(_ result: Result<ExitStatus, any Error>, signal number: Int32) -> ExitStatus {

@@ -53,7 +53,7 @@ enum ThreadShortage {
     var ready = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
     let line = Array("\(Format.time(Date())) \(said)".utf8)
     if poll(&ready, 1, 1000) == 1 { _ = write(STDERR_FILENO, line, line.count) }
-    Pod.writeTerminationMessage("exit code \(status.rawValue): \(status.meaning)\n" + said)
+    Pod.writeTerminationMessage("exit code \(status.rawValue): " + said)
     linux_exit(status.rawValue)
   }
 }

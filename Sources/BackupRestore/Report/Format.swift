@@ -93,13 +93,7 @@ struct TextTable {
   mutating func add(_ row: [String]) { rows.append(row.map(printable)) }
 
   /// As wide as the terminal; as wide as it needs to be where it is read by something else.
-  var text: String { text(width: Self.terminal) }
-
-  /// Of standard output; nil: it is none.
-  private static let terminal: Int? = {
-    var size = winsize()
-    return ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20 ? Int(size.ws_col) : nil
-  }()
+  var text: String { text(width: Terminal.columns(of: STDOUT_FILENO)) }
 
   /// No name and no id is broken: columns that do not fit make a second line.
   func text(width: Int?) -> String {

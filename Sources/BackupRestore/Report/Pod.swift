@@ -30,20 +30,11 @@ enum Pod {
   /// Kubernetes keeps 4096 bytes.
   static let longestMessage = 4096
 
-  /// The first line, which says how it ended, and as many of the last lines as fit.
-  static func shortened(_ text: String) -> String {
-    guard text.utf8.count > longestMessage, let end = text.firstIndex(of: "\n") else { return text }
-    let first = text[...end]
-    let last = text.utf8.suffix(longestMessage - first.utf8.count)
-    let lines = last.firstIndex(of: UInt8(ascii: "\n")).map { text[text.index(after: $0)...] }
-    return String(first) + (lines ?? "")
-  }
-
   /// The container's termination message, which `kubectl describe pod` shows and which outlives the log. Only for the pod's own
   /// run: one started by `kubectl exec` does not end the container.
   static func writeTerminationMessage(_ text: String, to path: FilePath = "/dev/termination-log") {
     guard !isWaiting, let file = try? FileDescriptor.open(path, .writeOnly, options: [.truncate, .closeOnExec]) else { return }
-    _ = try? file.closeAfter { try file.writeAll(shortened(text).utf8.suffix(longestMessage)) }
+    _ = try? file.closeAfter { try file.writeAll(text.utf8.prefix(longestMessage)) }
   }
 }
 

@@ -29,7 +29,9 @@ final class Screen: Sendable {
     var lastDraw = ContinuousClock().now
     var lastHeartbeat = ContinuousClock().now
     var format = LogFormat.text
-    var said = ""
+    var said = Said()
+    /// Whether results go where the log goes.
+    var isOneStream = false
   }
   private let state = Mutex(State())
   let isTerminal = isatty(STDERR_FILENO) == 1
@@ -46,8 +48,11 @@ final class Screen: Sendable {
   }
 
   /// Called once, before the first log line.
-  static func bootstrap(_ format: LogFormat) {
-    shared.state.withLock { $0.format = format }
+  ///
+  /// - Parameter isOneStream: whether results go to standard error as well: what collects a container's log reads two pipes, and keeps
+  ///   no order between them.
+  static func bootstrap(_ format: LogFormat, isOneStream: Bool) {
+    shared.state.withLock { ($0.format, $0.isOneStream) = (format, isOneStream) }
     LoggingSystem.bootstrap { _ in ScreenLog() }
   }
 
@@ -56,9 +61,9 @@ final class Screen: Sendable {
     let message = printable(message, keeping: "\n")
     state.withLock { state in
       clear(&state)
-      emit(line(level, message, state.format, plain: !isTerminal))
+      emit(Terminal.wrapped(line(level, message, state.format, plain: !isTerminal), width: width))
       draw(&state)
-      if level >= .warning { remember("\(level): \(message)", &state) }
+      if level >= .warning { state.said.add(message, level) }
       tellPod(line(level, message, state.format, plain: true), state.format)
     }
   }
@@ -70,19 +75,16 @@ final class Screen: Sendable {
       clear(&state)
       // Among JSON a table is JSON too: whatever collects these lines reads one object a line.
       let line = state.format == .json ? line(.info, text, .json, plain: true) : text
-      results.write(line + "\n")
+      let shown = state.format == .json ? line : Terminal.wrapped(line, width: Terminal.columns(of: STDOUT_FILENO))
+      (state.isOneStream ? errors : results).write(shown + "\n")
       draw(&state)
-      remember(text, &state)
+      state.said.add(text, nil)
       tellPod(line, state.format)
     }
   }
 
-  /// Results, warnings and errors so far; of a long run the end.
-  var said: String { state.withLock { $0.said } }
-
-  private func remember(_ text: String, _ state: inout State) {
-    state.said = String((state.said + text + "\n").suffix(Pod.longestMessage))
-  }
+  /// Results, warnings and errors so far.
+  var said: Said { state.withLock { $0.said } }
 
   private func tellPod(_ text: String, _ format: LogFormat) {
     guard let log = Pod.log?.rawValue else { return }
@@ -96,6 +98,11 @@ final class Screen: Sendable {
   func drain(hurried: Bool) {
     let deadline = ContinuousClock().now + .seconds(hurried ? 2 : 30)
     for outlet in [results, errors] { outlet.drain(until: deadline) }
+  }
+
+  /// Where every part stands.
+  var standing: String {
+    state.withLock { $0.parts.map { "\($0.name): \($0.line.replacing("  ", with: ", "))" }.joined(separator: "; ") }
   }
 
   /// Sets a part's progress line.
@@ -141,15 +148,13 @@ final class Screen: Sendable {
 
   private func draw(_ state: inout State) {
     guard isTerminal, !state.parts.isEmpty, errors.isFree else { return }
-    let width = Int(Self.columns())
-    errors.write(state.parts.map { "\($0.name): \($0.line)".prefix(width - 1) + "\n" }.joined())
+    let columns = width ?? 80
+    errors.write(state.parts.map { "\($0.name): \($0.line)".prefix(columns - 1) + "\n" }.joined())
     state.drawn = state.parts.count
   }
 
-  private static func columns() -> UInt16 {
-    var size = winsize()
-    return ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 20 ? size.ws_col : 80
-  }
+  /// Of the terminal, now.
+  private var width: Int? { isTerminal ? Terminal.columns(of: STDERR_FILENO) : nil }
 
   private func emit(_ text: String) { errors.write(text + "\n") }
 

@@ -119,7 +119,8 @@ final class ResticErrors: Sendable {
   }
 
   private func remember(error: String, item: String? = nil) {
-    let error = redacted(error)
+    // In URLs restic shows a password where there is none.
+    let error = redacted(error).replacing("//:***@", with: "//")
     state.withLock { state in
       if item != nil { state.others += 1 }
       if state.errors.count >= Self.most { state.errors.removeFirst() }

@@ -29,7 +29,7 @@ public struct Rollback: Sendable {
       let previous = try PreviousState.choose(try await swap.kept(), beginning, newestByDefault: true)
       try previous.refuseIncomplete()
       try await refuseObstacles(of: previous, session)
-      if isDry { return dryRun(previous, session) }
+      if isDry { return await dryRun(previous, session) }
       let id = try await swap.newID()
       let live = try await session.server?.databases() ?? []
       output("rolling back to what restore \(previous.id) replaced")
@@ -46,8 +46,9 @@ public struct Rollback: Sendable {
     }
   }
 
-  private func dryRun(_ previous: PreviousState, _ session: Session) -> ExitStatus {
-    output(PreviousState.table(of: [previous], typing: invocation.configuration.typed))
+  private func dryRun(_ previous: PreviousState, _ session: Session) async -> ExitStatus {
+    let sizes = await session.swap.sizes(of: [previous]) ?? [:]
+    output(PreviousState.table(of: [previous], sizes, typing: invocation.configuration.typed))
     if let busy = session.busy { log.info("\(busy): a rollback would wait for it") }
     output("dry run: nothing was changed; a rollback swaps what is live with that, and keeps what is live now")
     return .done

@@ -16,8 +16,8 @@ public struct Invocation: Sendable {
   static let oldestRestic = [0, 19]
 
   /// - Throws: `Failure` 78 for the configuration, 22 where restic is missing or too old.
-  init(_ variables: [String: String], _ metrics: Locked<RunMetrics>) async throws {
-    let configuration = try Configuration(variables)
+  init(_ variables: [String: String], _ metrics: Locked<RunMetrics>, isLooking: Bool = false) async throws {
+    let configuration = try Configuration(variables, isLooking: isLooking)
     let environment = Command.baseEnvironment(variables)
     let server = APIServer(variables, base: environment)
     func repositories(_ settings: RepositorySettings) -> Repositories {

@@ -56,10 +56,24 @@ final class Session: Sendable {
     _ invocation: Invocation, _ needs: Needs, _ steps: @Sendable (Session) async throws -> ExitStatus
   ) async throws -> ExitStatus {
     let session = try await Session(invocation, needs)
+    let telling = Task { if !needs.looksOnly, let server = session.server { await tellProgress(to: server) } }
     let result = await settled { try await steps(session) }
+    telling.cancel()
     let isBack = await session.close(failed: (try? result.get()) == nil)
     let status = try result.get()
     return isBack ? status : .attention
+  }
+
+  /// For `restore --status` in another pod, until this task is cancelled or the session broke. What it sends is never cancelled: that would
+  /// meet whatever the session does next.
+  private static func tellProgress(to server: Server) async {
+    var said = ""
+    while (try? await Task.sleep(for: .seconds(5))) != nil {
+      let standing = Screen.shared.standing
+      if standing == said { continue }
+      guard (try? await Task { try await server.say(standing) }.value) != nil else { return }
+      said = standing
+    }
   }
 
   private init(_ invocation: Invocation, _ needs: Needs) async throws {
