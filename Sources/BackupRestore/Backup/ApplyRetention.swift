@@ -22,7 +22,7 @@ struct ApplyRetention: Sendable {
         """)
       return .attention
     }
-    var hasBegun = false
+    var begun: [SetID] = []
     do {
       if repositories.all.contains(where: \.deletesNothing) { return leftToServer() }
       let removed = try await removedByPolicy(before.former)
@@ -42,7 +42,7 @@ struct ApplyRetention: Sendable {
         if !isSecond { invocation.metrics.change { $0.retentionHeld = true } }
         return .attention
       }
-      try await apply(plan, &hasBegun)
+      try await apply(plan, &begun)
       try await postponement.end(catalog.sets)
       let kept = catalog.of(host).filter { $0.record != nil && !plan.sets.contains($0.id) }
       if !isSecond { invocation.metrics.change { ($0.sets, $0.oldest) = (kept.count, kept.first?.id.date) } }
@@ -52,12 +52,13 @@ struct ApplyRetention: Sendable {
       if (error as? Failure)?.cause == .appendOnly {
         return leftToServer()
       }
-      if !hasBegun, (error as? Failure)?.cause == .locked, await postponement.begin(before.sets) {
-        log.warning("set \(record.id) is saved; nothing is forgotten tonight, and the next backup does it: \(error)")
+      if (error as? Failure)?.cause == .locked, await postponement.begin(before.sets, halves: begun) {
+        let what = begun.isEmpty ? "nothing is" : "not all that retention names is"
+        log.warning("set \(record.id) is saved; \(what) forgotten tonight, and the next backup does it: \(error)")
         return .done
       }
       log.error(
-        "set \(record.id) is saved, but retention \(hasBegun ? "could not be ended, and goes on the next night" : "failed")",
+        "set \(record.id) is saved, but retention \(!begun.isEmpty ? "could not be ended, and goes on the next night" : "failed")",
         error)
       return .attention
     }
@@ -119,15 +120,15 @@ struct ApplyRetention: Sendable {
 
   /// Parts first, without pruning, so that it is quick: cut short there, the record remains, is marked as damaged, and goes the next
   /// night. The other way round parts would remain that no record names, and of those nobody knows that they may go.
-  private func apply(_ plan: Catalog.Forgettable, _ hasBegun: inout Bool) async throws {
+  private func apply(_ plan: Catalog.Forgettable, _ begun: inout [SetID]) async throws {
     if plan.sets.isEmpty { return }
     let wherefrom = !isSecond ? "" : " in the second repository"
     log.info("forgetting \(plan.sets.map(\.text).joined(separator: ", "))\(wherefrom) by retention")
     // One after the other: where the first is locked, the sets stay whole.
     if !plan.files.isEmpty { try await repositories.files.forget(plan.files, prune: false) }
-    hasBegun = !plan.files.isEmpty
+    if !plan.files.isEmpty { begun = plan.sets }
     if !plan.databases.isEmpty { try await repositories.databases.forget(plan.databases, prune: false) }
-    hasBegun = true
+    begun = plan.sets
     async let records: Void = plan.records.isEmpty ? () : repositories.sets.forget(plan.records, prune: true)
     async let first: Void = plan.files.isEmpty ? () : repositories.files.prune()
     async let second: Void = plan.databases.isEmpty ? () : repositories.databases.prune()

@@ -29,7 +29,8 @@ struct CheckRepositories: Sendable {
     }
     let catalog = try? await repositories.catalog()
     // restic knows snapshots, not that they belong together.
-    let damaged = catalog?.of(repositories.host).filter { !$0.gone.isEmpty } ?? []
+    let halves = Postponement(repositories: repositories, work: .retention).halves(catalog?.sets ?? [])
+    let damaged = catalog?.of(repositories.host).filter { !$0.gone.isEmpty && !halves.contains($0.id.text) } ?? []
     for entry in damaged {
       log.error(
         "set \(entry.id) in \(repositories.settings.shown) is damaged: \(entry.lost)\n  hint: it goes by retention; others are whole"

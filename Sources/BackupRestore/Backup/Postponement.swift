@@ -19,11 +19,17 @@ struct Postponement: Sendable {
 
   private static let kind = "postponed"
 
+  /// - Parameter halves: the sets of which parts are forgotten already.
   /// - Returns: false where the night before has left a mark, or none can be left.
-  func begin(_ snapshots: [Snapshot]) async -> Bool {
+  func begin(_ snapshots: [Snapshot], halves: [SetID] = []) async -> Bool {
     guard marks(snapshots).isEmpty else { return false }
-    let tags = ["kind=\(Self.kind)", "work=\(work.rawValue)"]
+    let tags = ["kind=\(Self.kind)", "work=\(work.rawValue)"] + halves.map { "half=\($0)" }
     return (try? await repositories.sets.write(["postponed.json": Array("{}\n".utf8)], tags: tags)) != nil
+  }
+
+  /// The sets that lack parts because retention was cut short, and not because the repository is damaged.
+  func halves(_ snapshots: [Snapshot]) -> Set<String> {
+    Set(marks(snapshots).flatMap { ($0.tags ?? []).compactMap { $0.hasPrefix("half=") ? String($0.dropFirst(5)) : nil } })
   }
 
   /// When it is done.

@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 import SystemPackage
 
@@ -22,7 +21,6 @@ struct Environment {
   mutating func resolved(_ path: String) -> String? {
     if let known = resolvedPaths[path] { return known }
     let found = Locked<String?>(nil)
-    let done = DispatchSemaphore(value: 0)
     // The thread stays with the volume.
     blockingQueue().async {
       let real = BackupRestore.resolved(path)
@@ -30,9 +28,10 @@ struct Environment {
       let opened = open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
       if opened >= 0 { close(opened) }
       found.change { $0 = real }
-      done.signal()
     }
-    _ = done.wait(timeout: .now() + patience.inSeconds)
+    // A semaphore of Dispatch waits by the clock on the wall, which may be set meanwhile (measured).
+    let deadline = ContinuousClock().now + patience
+    while found.value == nil, ContinuousClock().now < deadline { usleep(200) }
     resolvedPaths[path] = .some(found.value)
     return found.value
   }

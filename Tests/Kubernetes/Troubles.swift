@@ -1,0 +1,93 @@
+import Foundation
+import Support
+import Testing
+
+@testable import BackupRestore
+
+extension OnKubernetesBeside {
+  /// README's "When a night went wrong", each on the real thing.
+  @Suite struct Troubles {
+    /// Killed with all they hold, as by a memory limit or a node that is gone; the Job's next pod comes minutes later.
+    @Test func podsThatAreKilledTwiceCostTheNextNightNothing() async throws {
+      let policy = ["RESTIC_KEEP_LAST": "1", "RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
+      let site = try await Application(settings: policy.merging(["LOCK_WAIT": "600"]) { $1 })
+      try await site.fill()
+      #expect(try await site.backUp("good").code == 0)
+      for number in 1...2 {
+        try await site.holdBackups()
+        try await site.startJob("killed-\(number)")
+        try await site.untilHeld()
+        try await site.kubectl("delete", "pod", "-l", "job-name=killed-\(number)", "--force", "--grace-period=0")
+        try await site.release()
+        try await site.kubectl("delete", "job", "killed-\(number)")
+      }
+      let locks = try await site.inPod("app", "ls /repository/*/locks | grep -Ec '^[0-9a-f]{64}$'").output
+      #expect(locks.trimming("\n") == "2")
+      try await site.change(settings: policy.merging(["LOCK_WAIT": "1"]) { $1 })
+      let night = try await site.backUp("night")
+      #expect(night.code == 0 && night.message.contains("forgotten tonight, and the next backup does it"), "\(night)")
+
+      // Who only looks does not wait, and the README's lines show the locks and remove them.
+      try await site.scale(1)
+      let look = try await site.exec("/usr/local/bin/restore.sh", "--dry-run", terminal: false)
+      #expect(look.code == 0 && look.output.contains("dry run: nothing was changed"), "\(look)")
+      let lines = Readme.block(after: "### When a night went wrong")
+      #expect(lines.count == 4)
+      let status = try await site.type(lines[1], terminal: false)
+      #expect(status.code == 0 && status.output.contains("quiet: ") && status.output.contains("last set: "), "\(status)")
+      let shown = try await site.type(lines[2], terminal: false)
+      let ids = shown.output.matches(of: /\b([0-9a-f]{8}): process \d+ of killed-[12]-/).map { String($0.1) }
+      #expect(shown.code == 0 && ids.count == 2, "\(shown)")
+      let removed = try await site.exec(["/usr/local/bin/init", "--unlock"] + ids, terminal: false)
+      #expect(removed.code == 0, "\(removed)")
+      let again = try await site.type(lines[3], terminal: false)
+      #expect(again.code == 0, "\(again)")
+      let next = try await site.ended("backup-again")
+      #expect(next.code == 0 && !next.message.contains("forgotten tonight"), "\(next)")
+      let list = try await site.exec("/usr/local/bin/restore.sh", "--list", terminal: false).output
+      #expect(list.split(separator: "\n").count { $0.contains("5,000") } == 1 && !list.contains("damaged"), "\(list)")
+      try await site.remove()
+    }
+
+    @Test func whileTheRepositoryIsDownOrRefusesThePasswordNightRestoreAndStatusSaySo() async throws {
+      let site = try await Application()
+      try await site.fill()
+      #expect(try await site.backUp("good").code == 0)
+      try await site.scale(1)
+      #expect(try await site.exec("/usr/local/bin/restore.sh", terminal: false).code == 0)
+      let states: [(settings: [String: String], secrets: [String: String], code: Int, says: String)] = [
+        (["RESTIC_REPOSITORY": "rest:http://127.0.0.1:1/x", "CONNECT_TIMEOUT": "5"], [:], 23, "connection refused"),
+        ([:], ["restic-password": "wrong"], 12, "password"),
+      ]
+      for (number, state) in states.enumerated() {
+        try await site.change(settings: state.settings, secrets: state.secrets)
+        // Its variables are those of its beginning.
+        try await site.scale(0)
+        try await site.scale(1)
+        let night = try await site.backUp("night-\(number)")
+        let headline = night.message.split(separator: "\n").first ?? ""
+        #expect(night.code == state.code && headline.contains(state.says), "\(night)")
+        let restore = try await site.exec("/usr/local/bin/restore.sh", terminal: false)
+        #expect(restore.code == Int32(state.code) && restore.errors.contains(state.says), "\(restore)")
+        #expect(restore.errors.split(separator: "\n").count { $0.contains("error: ") } == 1, "\(restore)")
+        // What is kept is known all the same, and one line is the repository's.
+        let status = try await site.exec("/usr/local/bin/restore", "--status", terminal: false)
+        let lines = status.output.split(separator: "\n")
+        #expect(status.code == 0 && lines.count { $0.hasPrefix("repository: ") && $0.contains(state.says) } == 1, "\(status)")
+        #expect(lines.contains { $0.hasPrefix("live: set ") } && lines.contains { $0.hasPrefix("back again: ") }, "\(status)")
+      }
+      try await site.remove()
+    }
+
+    /// Before 1.31 the base's podFailurePolicy is not complete, before 1.25 not known.
+    @Test func anOldClusterTakesTheBaseWithTheReadmesPatch() async throws {
+      let lines = Readme.block(after: "an older cluster takes")
+      let site = try await Application(patches: lines.map { "  " + $0 }.joined())
+      let path = "jsonpath={.spec.jobTemplate.spec.podFailurePolicy}"
+      #expect(try await site.kubectl("get", "cronjob", "backup", "-o", path).output == "")
+      try await site.fill()
+      #expect(try await site.backUp("night").code == 0)
+      try await site.remove()
+    }
+  }
+}
