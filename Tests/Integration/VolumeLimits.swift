@@ -37,6 +37,54 @@ import Testing
     mkdir d; setfacl -m u:1234:rwx,d:u:1234:rx d; setfacl -m u:1234:rw note
     """
 
+  /// A chroot's /dev/null, say, or one that the application made to stand in the way of every restore.
+  @Test func aDeviceNodeThatThePodMayNotMakeIsToldBeforeAnythingIsTouched() async throws {
+    let site = try await FileTruths.site()
+    try await site.script("mkdir dev; mknod dev/null c 1 3; mkfifo dev/pipe; ln -s nowhere link; echo live >page")
+    #expect(try await site.run("backup").code == 0)
+    for arguments in [[], ["--in-place"]] {
+      let refused = try await Self.pod(site, arguments)
+      #expect(refused.code == 22 && refused.errors.contains("MKNOD"), "\(arguments): \(refused)")
+      #expect(try await Shell.script("cat page; ls dev", in: site.files) == "live\nnull\npipe\n")
+    }
+    let accepted = try await Self.pod(site, ["--accept-differences"])
+    #expect(accepted.code == 0 && accepted.errors.contains("dev/null is missing"), "\(accepted)")
+    #expect(try await Shell.script("cat page; ls dev; readlink link", in: site.files) == "live\npipe\nnowhere\n")
+    #expect(try await Self.pod(site, [], adding: ",+mknod").code == 0)
+    #expect(try await Shell.script("stat -c %t:%T dev/null", in: site.files) == "1:3\n")
+  }
+
+  @Test func aVolumeWithoutLinksTakesTheRest() async throws {
+    let site = try await FileTruths.site()
+    try await site.script("echo a >a; ln -s a link")
+    #expect(try await site.run("backup").code == 0)
+    try await Self.mounted(site, by: "bindfs --resolve-symlinks under mnt") { settings in
+      let refused = try await site.run("restore", with: settings)
+      #expect(refused.code == 22 && refused.errors.contains("symbolic link"), "\(refused)")
+      let accepted = try await site.run("restore", ["--accept-differences"], with: settings)
+      #expect(accepted.code == 0 && accepted.errors.contains("link is missing"), "\(accepted)")
+      #expect(try await Shell.script("ls mnt; cat mnt/a", in: site.root) == "a\na\n")
+    }
+  }
+
+  /// Go's module cache, for one.
+  @Test func aDirectoryOfItsOwnThatMayNotBeWrittenIsSwappedAllTheSame() async throws {
+    let site = try await FileTruths.site()
+    try await site.script("mkdir mod; echo 1 >mod/a; chmod 555 mod; chown -R 1000:1000 .; chown -R 1000:1000 ../tmp ../cache")
+    #expect(try await site.run("backup").code == 0)
+    try await Shell.script("chown -R 1000:1000 .", in: site.root)
+    func user() async throws -> Shell.Result {
+      try await Shell.run(
+        "setpriv", ["--reuid=1000", "--regid=1000", "--clear-groups", "--no-new-privs", Site.products + "/restore"],
+        environment: site.settings, check: false)
+    }
+    try await site.script("echo live >note; chown 1000:1000 note")
+    let restored = try await user()
+    #expect(restored.code == 0, "\(restored)")
+    #expect(try await Shell.script("ls", in: site.files) == "mod\n")
+    #expect(try await Shell.script("stat -c %a mod", in: site.files) == "555\n")
+  }
+
   @Test func attributesThatThePodMayNotSetAreLeftOutAndToldOnce() async throws {
     let site = try await FileTruths.site()
     try await site.script(Self.attributes)

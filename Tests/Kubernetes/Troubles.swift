@@ -7,7 +7,8 @@ import Testing
 extension OnKubernetesBeside {
   /// README's "When a night went wrong", each on the real thing.
   @Suite struct Troubles {
-    /// Killed with all they hold, as by a memory limit or a node that is gone; the Job's next pod comes minutes later.
+    /// As the kernel does where a container is at its memory limit: restic dies with its lock. A pod that is deleted, by force too, has time
+    /// enough to end in order (measured).
     @Test func podsThatAreKilledTwiceCostTheNextNightNothing() async throws {
       let policy = ["RESTIC_KEEP_LAST": "1", "RESTIC_DAYS_TO_KEEP": "0", "RESTIC_MONTHS_TO_KEEP": "0"]
       let site = try await Application(settings: policy.merging(["LOCK_WAIT": "600"]) { $1 })
@@ -17,12 +18,22 @@ extension OnKubernetesBeside {
         try await site.holdBackups()
         try await site.startJob("killed-\(number)")
         try await site.untilHeld()
-        try await site.kubectl("delete", "pod", "-l", "job-name=killed-\(number)", "--force", "--grace-period=0")
+        let pod = try await site.kubectl("get", "pods", "-l", "job-name=killed-\(number)", "-o", "name").output.trimming("\n")
+        // As soon as it has a lock.
+        let script = """
+          until ls /repository/*/locks/* >/dev/null 2>&1; do sleep 0.05; done
+          for p in /proc/[0-9]*; do ! grep -qx restic $p/comm || kill -9 ${p#/proc/}; done
+          """
+        async let killing = site.kubectl("exec", pod, "--", "sh", "-c", script)
         try await site.release()
-        try await site.kubectl("delete", "job", "killed-\(number)")
+        _ = try await killing
+        let run = try await site.ended("killed-\(number)")
+        let headline = run.message.split(separator: "\n").first ?? ""
+        #expect(
+          [20, 23].contains(run.code) && headline.contains("killed by signal 9") && run.message.contains("memory"), "\(run)")
       }
-      let locks = try await site.inPod("app", "ls /repository/*/locks | grep -Ec '^[0-9a-f]{64}$'").output
-      #expect(locks.trimming("\n") == "2")
+      let locks = try await site.inPod("app", "ls /repository/*/locks | grep -Ec '^[0-9a-f]{64}$' || true").output
+      #expect(try #require(Int(locks.trimming("\n"))) >= 2, "\(locks)")
       try await site.change(settings: policy.merging(["LOCK_WAIT": "1"]) { $1 })
       let night = try await site.backUp("night")
       #expect(night.code == 0 && night.message.contains("forgotten tonight, and the next backup does it"), "\(night)")
@@ -37,7 +48,7 @@ extension OnKubernetesBeside {
       #expect(status.code == 0 && status.output.contains("quiet: ") && status.output.contains("last set: "), "\(status)")
       let shown = try await site.type(lines[2], terminal: false)
       let ids = shown.output.matches(of: /\b([0-9a-f]{8}): process \d+ of killed-[12]-/).map { String($0.1) }
-      #expect(shown.code == 0 && ids.count == 2, "\(shown)")
+      #expect(shown.code == 0 && ids.count >= 2, "\(shown)")
       let removed = try await site.exec(["/usr/local/bin/init", "--unlock"] + ids, terminal: false)
       #expect(removed.code == 0, "\(removed)")
       let again = try await site.type(lines[3], terminal: false)

@@ -20,6 +20,20 @@ import Testing
     #expect(one.differences(in: one) == [])
   }
 
+  /// By a hash of what is counted anew, a row belongs to another partition in a copy.
+  @Test func rowsMayMoveBetweenThePartitionsOfOneTable() {
+    func table(_ name: String, _ rows: Int, _ hash: String?, of root: String? = "shirt") -> TableEvidence {
+      TableEvidence(name: name, rows: rows, hash: hash, hashed: true, root: root)
+    }
+    let saved = evidence(tables: [table("s0", 2, "18446744073709551615"), table("s1", 1, "5")])
+    #expect(saved.differences(in: evidence(tables: [table("s0", 0, nil), table("s1", 3, "4")])) == [])
+    for other in [[table("s0", 1, "1"), table("s1", 3, "3")], [table("s0", 0, nil), table("s1", 3, "5")]] {
+      #expect(saved.differences(in: evidence(tables: other)).count == 2)
+    }
+    let alone = evidence(tables: [table("s0", 2, "1", of: nil), table("s1", 1, "5", of: nil)])
+    #expect(alone.differences(in: evidence(tables: [table("s0", 1, "5", of: nil), table("s1", 2, "1", of: nil)])).count == 2)
+  }
+
   struct Case: Sendable, CustomTestStringConvertible {
     let original: DatabaseEvidence
     let copy: DatabaseEvidence

@@ -20,6 +20,13 @@ import Testing
     #expect(Self.one.differences(in: copy, owners: true) == ["view public.b is missing", "view public.c was not there"])
   }
 
+  @Test func whatWasHashedInAnotherWayIsComparedByNames() {
+    var old = Self.one
+    old.hashing = nil
+    #expect(old.differences(in: Self.schema(["view": ["public.a": "7", "public.b": "7"]]), owners: true) == [])
+    #expect(old.differences(in: Self.schema(["view": ["public.a": "1"]]), owners: true) == ["view public.b is missing"])
+  }
+
   @Test func whereAnOwnerWasReplacedGrantsAreNotCompared() {
     let copy = Self.schema(["view": ["public.a": "1", "public.b": "2"]])
     #expect(Self.one.differences(in: copy, owners: false) == [])

@@ -66,9 +66,10 @@ struct RehearseSet: Sendable {
     }
     let present = Set(try await server.session.roles())
     let missing = Set(part.roles.map(\.name)).subtracting(present)
+    let user = try await server.user()
     return StagingDatabase(
       server: server, name: DatabaseName.staging(part.name, RestoreID(Date())), live: part.name, properties: properties,
-      owner: missing.contains(properties.owner) ? server.settings.user : properties.owner, missing: missing)
+      owner: missing.contains(properties.owner) ? user : properties.owner, user: user, missing: missing)
   }
 
   private func rehearsal(of part: DatabasePart, _ staging: StagingDatabase) throws -> Rehearsal {

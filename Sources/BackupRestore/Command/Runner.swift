@@ -17,14 +17,10 @@ package enum Ending: Equatable, Sendable {
     }
   }
 
-  static let processLimit =
-    "raise the limit of processes, of the pod (podPidsLimit of its kubelet) or of the user (ulimit -u), and run it again"
-  static let memoryLimit = "raise the container's memory limit (resources.limits.memory)"
-
   /// What to do next: nothing of this toolkit sends SIGKILL to a child that it does not report as stopped by itself.
   func hint(_ other: String) -> String {
     self == .signalled(SIGKILL)
-      ? "it was most likely killed for its memory: " + Self.memoryLimit : other
+      ? "it was most likely killed for its memory: " + Reason.memoryLimit : other
   }
 }
 
@@ -150,7 +146,7 @@ package enum Runner {
       let isLimit = (error as? SubprocessError)?.underlyingError == .resourceTemporarilyUnavailable
       throw Failure(
         .unexpected, "\(command.name) could not be started: \(Secret.mask("\(error)"))",
-        hint: isLimit ? Ending.processLimit : "is \(command.name) installed and on PATH?", cause: isLimit ? .processLimit : .plain
+        hint: isLimit ? Reason.processLimit : "is \(command.name) installed and on PATH?", cause: isLimit ? .processLimit : .plain
       )
     }
   }

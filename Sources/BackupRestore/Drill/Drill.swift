@@ -64,7 +64,7 @@ public struct Drill: Sendable {
       output(report.summary(of: staged))
       guard try await record(how, plan) else { return .attention }
       for problem in checked.refusals {
-        log.warning("a restore here would be refused: \(problem.fact)\n  hint: \(problem.hint)")
+        log.warning("a restore here would be refused: \(problem.text)")
       }
       return staged.limits.isAlarming || !checked.refusals.isEmpty ? .attention : .done
     }

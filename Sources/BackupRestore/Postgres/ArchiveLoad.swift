@@ -76,6 +76,12 @@ struct ArchiveLoad: Sendable {
     let text: Substring
   }
 
+  /// Event triggers and what is said of them: from the moment one is there it decides about all that comes after it, of our own second
+  /// tries too. They come last of all.
+  static func isOfEventTrigger(_ entry: Entry) -> Bool {
+    entry.text.hasPrefix("EVENT TRIGGER ") || entry.text.contains(" - EVENT TRIGGER ")
+  }
+
   /// The archive's table of contents, in its order.
   func contents() async throws -> [Entry] {
     let text = try await text(["--list"])
@@ -105,7 +111,7 @@ struct ArchiveLoad: Sendable {
     }
   }
 
-  private func list(_ ids: [Int]) throws -> String {
+  func list(_ ids: [Int]) throws -> String {
     let path = scratch.appending("entries.\(percentEncoded(staging.utf8)).\(UInt32.random(in: 0 ... .max))")
     let file = try FileDescriptor.open(
       path, .writeOnly, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)

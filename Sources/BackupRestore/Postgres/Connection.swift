@@ -32,17 +32,7 @@ package actor Connection {
   /// - Throws: `ConnectionError` when the server does not let us in.
   package init(_ settings: DatabaseSettings, database: String, waits: Waits, isWatched: Bool = true) async throws {
     (self.database, self.settings, self.waits, self.isWatched) = (database, settings, waits, isWatched)
-    var options = [
-      "host": settings.host, "port": String(settings.port), "dbname": database, "user": settings.user,
-      "application_name": "backup-restore \(Toolkit.run)", "client_encoding": "UTF8",
-      "fallback_application_name": "backup-restore",
-      "connect_timeout": String(max(2, min(30, waits.connect.components.seconds))),
-      // A node that is lost frees its advisory lock within about a minute.
-      "keepalives": "1", "keepalives_idle": "20", "keepalives_interval": "10", "keepalives_count": "3",
-      "tcp_user_timeout": "60000",
-    ]
-    options["password"] = settings.password?.reveal()
-    // dbname may itself be a connection string; expand_dbname 0 takes it as a name, whatever it contains.
+    let options = Self.options(settings, database: database, waits)
     let keywords = options.keys.sorted()
     let values = keywords.map { options[$0] }
     let opened = try await abandonable { () throws -> (Handle, Int) in
@@ -50,7 +40,7 @@ package actor Connection {
       guard let pointer else { throw ConnectionError(message: "out of memory") }
       let handle = Handle(pointer)
       guard PQstatus(pointer) == CONNECTION_OK else {
-        throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer))))
+        throw ConnectionError(message: Self.words(pointer))
       }
       PQsetNoticeProcessor(pointer, { _, _ in }, nil)
       return (handle, Int(PQserverVersion(pointer)))
@@ -61,29 +51,8 @@ package actor Connection {
     if try await value("SELECT pg_catalog.pg_backend_pid()") != String(PQbackendPID(handle.pointer)) {
       throw ConnectionError(message: "a pooler answers there, whose sessions others use too", isPooler: true)
     }
-    try await execute(
-      """
-      SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;
-      SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET search_path = ''; SET row_security = off;
-      SET standard_conforming_strings = on; SET xmlbinary = 'base64'; SET statement_timeout = 0;
-      SET default_transaction_read_only = off; SET max_parallel_workers_per_gather = 0; SET quote_all_identifiers = off;
-      SET idle_in_transaction_session_timeout = 0; SET lock_timeout = '\(waits.postgresLock)s';
-      \(Self.restriction)
-      """)
-    // The server's own end of what the options above are for ours: it keeps the locks of a node that is lost for hours else.
-    try await execute(
-      "SET tcp_keepalives_idle = 20; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; SET tcp_user_timeout = '60s'"
-    )
-    if serverVersion >= 140000 { try await execute("SET idle_session_timeout = 0") }
-    if serverVersion >= 170000 { try await execute("SET transaction_timeout = 0") }
+    try await pin(waits)
   }
-
-  /// No function of a view that took a table's name runs as ours, nor a foreign server's (CVE-2024-7348). Servers know it since 15.8 and its
-  /// like; see `isRestricted`.
-  private static let restriction = """
-    SELECT pg_catalog.set_config('restrict_nonsystem_relation_kind', 'view, foreign-table', false)
-    WHERE pg_catalog.current_setting('restrict_nonsystem_relation_kind', true) IS NOT NULL
-    """
 
   /// Whether the server keeps this session from views and foreign tables that are not its own.
   nonisolated func isRestricted() async throws -> Bool {
@@ -125,6 +94,15 @@ package actor Connection {
     _ = try await stoppable { try await run(sql, [], simple: true, $0) }
   }
 
+  /// `COPY … FROM STDIN` of a few rows, as text.
+  nonisolated func copy(_ rows: [UInt8], by sql: String) async throws {
+    _ = try await stoppable { try await copying(rows, sql, $0) }
+  }
+
+  private func copying(_ rows: [UInt8], _ sql: String, _ stop: Stop) throws {
+    _ = try run(sql, [], simple: true, stop, input: rows)
+  }
+
   /// The rows that `COPY … TO STDOUT` sends, hashed as they come.
   nonisolated func copy(_ sql: String) async throws -> RowSum { try await stoppable { try await copying(sql, $0) } }
 
@@ -151,14 +129,15 @@ package actor Connection {
   }
 
   private func run(
-    _ sql: String, _ parameters: [String?], simple: Bool, _ stop: Stop, copied: (UnsafeRawBufferPointer) -> Void = { _ in }
+    _ sql: String, _ parameters: [String?], simple: Bool, _ stop: Stop, input: [UInt8] = [],
+    copied: (UnsafeRawBufferPointer) -> Void = { _ in }
   ) throws -> [Row] {
     let pointer = handle.pointer
     let sent =
       simple
       ? PQsendQuery(pointer, sql)
       : withStrings(parameters) { PQsendQueryParams(pointer, sql, Int32(parameters.count), nil, $0, nil, nil, 0) }
-    guard sent == 1 else { throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer)))) }
+    guard sent == 1 else { throw ConnectionError(message: Self.words(pointer)) }
     var rows: [Row] = []
     var failure: DatabaseError?
     let patience = Patience(isWatched ? BackendWatch(.session(PQbackendPID(pointer)), settings, waits, limit: waits.stall) : nil)
@@ -172,6 +151,10 @@ package actor Connection {
           }
           rows.append(Row(values, of: sql))
         }
+      case PGRES_COPY_IN:
+        // What the server refuses of it is the next result.
+        _ = input.withUnsafeBytes { PQputCopyData(pointer, $0.baseAddress?.assumingMemoryBound(to: CChar.self), Int32($0.count)) }
+        _ = PQputCopyEnd(pointer, nil)
       case PGRES_COPY_OUT: try receive(pointer, patience, stop, copied)
       case PGRES_COMMAND_OK, PGRES_EMPTY_QUERY: break
       default: failure = failure ?? DatabaseError(result)
@@ -229,8 +212,13 @@ package actor Connection {
     try patience.check()
     var ready = pollfd(fd: PQsocket(pointer), events: Int16(POLLIN), revents: 0)
     if poll(&ready, 1, 100) > 0, PQconsumeInput(pointer) == 0 {
-      throw ConnectionError(message: oneLine(String(cString: PQerrorMessage(pointer))))
+      throw ConnectionError(message: Self.words(pointer))
     }
+  }
+
+  /// libpq's, with a question or advice on lines of their own, and two spaces behind `FATAL:`.
+  static func words(_ pointer: OpaquePointer) -> String {
+    oneLine(String(cString: PQerrorMessage(pointer)), between: "; ").replacing(":  ", with: ": ")
   }
 
   /// How long a cancelled query has to end.

@@ -9,10 +9,8 @@ struct ConnectionError: Error, CustomStringConvertible {
 }
 
 /// libpq's messages run over several lines, with tabs.
-func oneLine(_ message: String) -> String {
-  // libpq's own have a question or advice on lines of their own, and two spaces behind `FATAL:`.
-  Secret.mask(
-    message.split(whereSeparator: \.isNewline).map { $0.trimming(" \t") }.joined(separator: "; ").replacing(":  ", with: ": "))
+func oneLine(_ message: String, between separator: String = " ") -> String {
+  Secret.mask(message.split(whereSeparator: \.isNewline).map { $0.trimming(" \t") }.joined(separator: separator))
 }
 
 /// A statement failed; `state` is the SQLSTATE.

@@ -33,8 +33,10 @@ struct Dump: Sendable {
     do {
       let sequences = try await reader.sequences()
       let exported = try await export(reader, name, waits, locking: locking)
-      // Where there is no room for another session, pg_dump's own patience must do.
-      if exported.isLocked, !isPaused, let session = try? await Server.open(settings, name, waits) {
+      // Where there is no room for another session beside pg_dump's, which does not say so in a code, its own patience must do.
+      if exported.isLocked, !isPaused, let session = try? await Server.open(settings, name, waits),
+        (try? await Server.open(settings, name, waits)) != nil
+      {
         let holder = try await connection.number("SELECT pg_catalog.pg_backend_pid()")
         courtesy = Courtesy(holder: holder, exported.tables, application, session)
       }

@@ -15,6 +15,8 @@ extension EvidenceReader {
     // Of each lock by itself, and of all in a statement.
     let patience = Self.patience.components.seconds
     try await connection.execute("SET LOCAL lock_timeout = '\(patience)s'; SET LOCAL statement_timeout = '\(patience)s'")
+    // Of one without a name pg_dump's own lock must do.
+    let tables = tables.filter { !$0.name.unicodeScalars.contains("\u{FFFD}") }
     for start in stride(from: 0, to: tables.count, by: 500) {
       let some = tables[start..<min(start + 500, tables.count)]
       try await connection.execute("LOCK TABLE \(some.map(\.lock).joined(separator: ", ")) IN ACCESS SHARE MODE")

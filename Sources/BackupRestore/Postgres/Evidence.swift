@@ -15,6 +15,8 @@ struct EvidenceReader: Sendable {
     /// Why it is not read.
     let unread: String?
     let lock: String
+    /// Of a partition, the table that all of them are of.
+    let root: String?
   }
 
   /// User schemas: nothing of the system's, nothing temporary.
@@ -40,8 +42,10 @@ struct EvidenceReader: Sendable {
       """
       SELECT t.name, t.oid, CASE WHEN t.relkind = 'p' THEN NULL WHEN t.condition IS NULL OR t.condition = '' THEN format('COPY %s %s TO STDOUT', t.name, '(' || t.columns || ')')
         ELSE format('COPY (SELECT %s FROM ONLY %s %s) TO STDOUT', t.columns, t.name, t.condition) END,
-        t.condition <> '', format('ONLY %s', t.name), pg_catalog.pg_relation_filenode(t.oid), t.is_empty_here
+        t.condition <> '', format('ONLY %s', t.name), pg_catalog.pg_relation_filenode(t.oid), t.is_empty_here, t.root
       FROM (SELECT format('%I.%I', n.nspname, c.relname) AS name, c.oid, c.relkind, e.condition,
+          (SELECT format('%I.%I', s.nspname, r.relname) FROM pg_catalog.pg_class r JOIN pg_catalog.pg_namespace s ON s.oid = r.relnamespace
+            WHERE c.relispartition AND r.oid = pg_catalog.pg_partition_root(c.oid)) AS root,
           c.relpersistence = 'u' AND pg_catalog.pg_is_in_recovery() AS is_empty_here,
           (SELECT string_agg(quote_ident(a.attname), ', ' ORDER BY a.attname COLLATE "C") FROM pg_catalog.pg_attribute a
             WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '') AS columns
@@ -57,10 +61,16 @@ struct EvidenceReader: Sendable {
       let unchecked =
         row.isTrue(3) && !isRestricted
         ? "it is an extension's, and the server has no restrict_nonsystem_relation_kind: update PostgreSQL" : nil
+      let name = try row.text(0)
       return Table(
-        name: try row.text(0), oid: try row.text(1), file: row[5], copy: row[2], unread: elsewhere ?? unchecked,
-        lock: try row.text(4))
+        name: name, oid: try row.text(1), file: row[5], copy: row[2], unread: elsewhere ?? unchecked ?? Self.unnamed(name),
+        lock: try row.text(4), root: row[7])
     }
+  }
+
+  /// In a database without an encoding a name may be bytes that are no text: no statement of ours can say it.
+  private static func unnamed(_ name: String) -> String? {
+    name.unicodeScalars.contains("\u{FFFD}") ? "its name is no UTF-8" : nil
   }
 
   func evidence(_ tables: [Table]) async throws -> [TableEvidence] {
@@ -76,7 +86,8 @@ struct EvidenceReader: Sendable {
     guard let sum = try await attempt("the evidence of table \(table.name)", { try await connection.copy(copy) }) else {
       return unread(table, nil)
     }
-    return TableEvidence(name: table.name, rows: sum.rows, hash: sum.rows == 0 ? nil : String(sum.sum), hashed: true)
+    return TableEvidence(
+      name: table.name, rows: sum.rows, hash: sum.rows == 0 ? nil : String(sum.sum), hashed: true, root: table.root)
   }
 
   /// - Parameter why: where it has not been said yet.
@@ -131,14 +142,30 @@ struct EvidenceReader: Sendable {
     return all
   }
 
+  /// As pg_dump saves them: it leaves empty what reads, by views as well, from one that is.
   func materializedViews() async throws -> [MaterializedView] {
     let rows = try await connection.query(
       """
-      SELECT format('%I.%I', n.nspname, c.relname), c.relispopulated
+      WITH RECURSIVE reads(view, source) AS (
+        SELECT r.ev_class, d.refobjid FROM pg_catalog.pg_rewrite r
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = r.oid
+          AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid <> r.ev_class
+        JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind IN ('m', 'v')),
+      behind(view, source) AS (SELECT * FROM reads UNION SELECT b.view, r.source FROM behind b JOIN reads r ON r.view = b.source)
+      SELECT format('%I.%I', n.nspname, c.relname), c.relispopulated, EXISTS (SELECT FROM behind b
+        JOIN pg_catalog.pg_class m ON m.oid = b.source AND m.relkind = 'm' AND NOT m.relispopulated WHERE b.view = c.oid)
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind = 'm' AND \(Self.ours) AND NOT \(Self.member("pg_class", "c.oid"))
       """)
-    return try rows.map { MaterializedView(name: try $0.text(0), populated: $0.isTrue(1)) }
+    return try rows.map { row in
+      let (name, isLost) = (try row.text(0), row.isTrue(1) && row.isTrue(2))
+      if isLost, !isOurs {
+        log.warning(
+          "materialised view \(printable(name)) is saved empty: it reads from one that is not populated\n  hint: REFRESH MATERIALIZED VIEW on that one, or on both after a restore"
+        )
+      }
+      return MaterializedView(name: name, populated: row.isTrue(1) && !isLost)
+    }
   }
 
   func extensions() async throws -> [String] {

@@ -10,17 +10,23 @@ struct LeftOut: Sendable {
     var differences: [String] = []
     /// Statements for the day after.
     var later: [String] = []
+
+    static func += (a: inout Self, b: Self) { (a.differences, a.later) = (a.differences + b.differences, a.later + b.later) }
   }
 
-  /// Foreign keys go in for the rows to come, CHECK constraints make way for the rows that are there.
-  func settle(_ refused: [Refusal]) async throws -> Result {
+  /// Tables come without a clause that is refused, foreign keys for the rows to come, CHECK constraints make way for the rows that are there,
+  /// and of a table's rows those that are taken.
+  func settle(_ all: [Refusal]) async throws -> Result {
     var result = Result()
+    let refused = try await makeBareTables(all, &result)
     var rest: [Refusal] = []
     for refusal in refused.filter(\.isData) + refused.filter({ !$0.isData }) {
       let unchecked = refusal.isMade ? [] : refusal.isData ? try await loadUnchecked(refusal) : try await addForeignKey(refusal)
       if let unchecked, !unchecked.isEmpty {
         result.later += unchecked
         result.differences.append("\(refusal.text); NOT VALID now: it holds for new rows, the old ones are not checked")
+      } else if let some = try await loadSome(refusal) {
+        result.differences.append("\(refusal.text); \(some)")
       } else {
         rest.append(refusal)
         result.differences.append(refusal.text + (refusal.isMade ? "" : "; left out"))
@@ -29,6 +35,50 @@ struct LeftOut: Sendable {
     let statements = rest.filter { !$0.isData && !$0.isMade }.sorted(by: contents)
     if !statements.isEmpty { result.later.insert(Self.statements(try await load.script(statements)), at: 0) }
     return result
+  }
+
+  /// - Returns: what is still refused when the tables are there.
+  private func makeBareTables(_ refused: [Refusal], _ result: inout Result) async throws -> [Refusal] {
+    var made: Set<Int> = []
+    for refusal in refused where refusal.isTable && !refusal.isMade {
+      let script = Self.statements(try await load.script([refusal]))
+      guard let table = BareTable(script) else { continue }
+      let done = await unlessRefused {
+        _ = try await session.query(table.statement)
+        return []
+      }
+      if done == nil { continue }
+      made.insert(refusal.id)
+      result.differences.append("\(refusal.text); made without \(table.without)")
+      result.later.append(script.split(separator: "\n").map { "-- \($0)" }.joined(separator: "\n"))
+    }
+    if made.isEmpty { return refused }
+    let others = refused.filter { !made.contains($0.id) }.map(\.id)
+    return try await load.pass(others, in: contents, searchPath: load.searchPaths[0]).sorted(by: contents)
+  }
+
+  /// In words; nil where none of its rows is taken, or it is no table's.
+  private func loadSome(_ refusal: Refusal) async throws -> String? {
+    guard refusal.name.hasPrefix("TABLE DATA ") else { return nil }
+    let triggers = try await session.query(
+      """
+      SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname),
+        format('ALTER TABLE %s ENABLE %s TRIGGER %I', t.tgrelid::regclass, CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' END, t.tgname)
+      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND starts_with($1 || ' ', format('TABLE DATA %s %s ', n.nspname, c.relname))
+      """, [refusal.name])
+    // They are for what the application writes.
+    for trigger in triggers { _ = try await session.query(try trigger.text(0)) }
+    let outcome = await settled { try await RowSalvage(load: load, session: session).run(refusal.id) }
+    for trigger in triggers { _ = try await session.query(try trigger.text(1)) }
+    let found = try outcome.get()
+    if found.taken == 0 { return nil }
+    if found.refusedCount == 0 { return "all \(Format.count(found.taken, "row is", "rows are")) in" }
+    let numbers =
+      found.refused.map(Format.count).joined(separator: ", ") + (found.refusedCount > found.refused.count ? ", …" : "")
+    return
+      "\(Format.count(found.taken, "row is", "rows are")) in, \(Format.count(found.refusedCount)) left out (number \(numbers) of the dump)"
+      + (found.reason.map { ": " + printable($0) } ?? "")
   }
 
   /// Nil where it cannot be added so, either.

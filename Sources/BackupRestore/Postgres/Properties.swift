@@ -115,6 +115,9 @@ extension DatabaseProperties.Setting {
 }
 
 extension Server {
+  /// Whose rights the sessions of this run have.
+  func user() async throws -> String { try await session.row("SELECT current_user").text(0) }
+
   /// pg_database_size, in bytes; nil where the role may not ask.
   func size(of name: String) async throws -> Int? {
     let size = """

@@ -104,7 +104,8 @@ struct Rehearsal: Sendable {
   private func load(_ source: ArchiveSource, as loader: Loader?) async throws -> [Refusal]? {
     let restore = ArchiveRestore(
       settings: loader?.settings ?? server.settings, program: client.program, clientMajor: client.major,
-      serverMajor: server.major, base: base, role: loader?.owner.role)
+      serverMajor: server.major, base: base, role: loader?.owner.role,
+      options: try await staging.options(for: loader?.settings ?? server.settings))
     let backends = BackendWatch(.database(staging.name), server.settings, server.waits, limit: server.waits.stall)
     let looking = Task { await backends.look(every: .seconds(1)) }
     defer { looking.cancel() }
@@ -113,7 +114,10 @@ struct Rehearsal: Sendable {
       searchPaths: try await SearchPaths.read(staging.properties, owner: staging.owner, server.session))
     guard let all = try? await load.contents(), !all.isEmpty else { return nil }
     let wanted = try await staging.wanted(all)
-    return try await load.run(jobs: 1, wanted.filter { !Self.isOfRows($0.text) })
+    let schema = wanted.filter { !Self.isOfRows($0.text) }
+    let refused = try await load.run(jobs: 1, schema.filter { !ArchiveLoad.isOfEventTrigger($0) })
+    let last = schema.filter(ArchiveLoad.isOfEventTrigger)
+    return refused + (last.isEmpty ? [] : try await load.run(jobs: 1, last))
   }
 
   /// Rows, and what is made of them or said about large objects, which would fail without them for no reason.

@@ -20,7 +20,7 @@ extension SchemaReader {
       FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attnum > 0 AND NOT a.attisdropped
         AND a.attrelid IN (SELECT oid FROM rel WHERE relkind IN ('r', 'p', 'f')) GROUP BY 1) k ON k.attrelid = r.oid
     WHERE r.relkind IN ('r', 'p', 'f')
-    UNION ALL SELECT 'pg_class'::regclass, r.oid, concat_ws(' ', r.reloptions, t.spcname, \(flat("CASE WHEN pg_table_is_visible(r.oid) IS NOT NULL THEN pg_get_viewdef(r.oid) END")))
+    UNION ALL SELECT 'pg_class'::regclass, r.oid, concat_ws(' ', r.reloptions, t.spcname, \(flat(unnamed("CASE WHEN pg_table_is_visible(r.oid) IS NOT NULL THEN pg_get_viewdef(r.oid) END"))))
     FROM rel r LEFT JOIN pg_tablespace t ON t.oid = r.reltablespace WHERE r.relkind IN ('v', 'm')
     UNION ALL SELECT 'pg_class'::regclass, r.oid, concat_ws(' ', r.relpersistence, format_type(s.seqtypid, NULL), s.seqstart,
       s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle, d.refobjid::regclass, a.attname)
@@ -32,7 +32,8 @@ extension SchemaReader {
   }
 
   /// Constraints that a partition has from its table get new names at a restore, NOT NULL ones are in the column. What is on a member of an
-  /// extension is not dumped, policies excepted.
+  /// extension is not dumped, policies excepted. Whether children have a key is kept of what a partition has brought along when it was
+  /// detached, and means nothing there; a default of NULL is none (both measured, 15.20).
   var partsOfRelations: String {
     """
     SELECT 'pg_class'::regclass, x.oid, concat_ws(' ', \(flat("pg_get_indexdef(x.oid)")), i.indisclustered, i.indisreplident, t.spcname,
@@ -41,11 +42,12 @@ extension SchemaReader {
         WHERE a.attrelid = x.oid AND a.attstattarget >= 0))
     FROM pg_index i JOIN rel r ON r.oid = i.indrelid JOIN pg_class x ON x.oid = i.indexrelid
     LEFT JOIN pg_tablespace t ON t.oid = x.reltablespace WHERE i.indisready AND (i.indisvalid OR r.relkind = 'p')
-    UNION ALL SELECT 'pg_constraint'::regclass, c.oid, concat_ws(' ', \(flat("pg_get_constraintdef(c.oid)")), c.connoinherit)
+    UNION ALL SELECT 'pg_constraint'::regclass, c.oid, concat_ws(' ', \(flat("pg_get_constraintdef(c.oid)")),
+      CASE WHEN c.contype = 'c' THEN c.connoinherit END)
     FROM pg_constraint c WHERE c.conparentid = 0 AND c.contype NOT IN ('t', 'n')
       AND (c.conrelid IN (SELECT oid FROM rel) OR c.contypid IN (SELECT oid FROM type))
     UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, \(flat("pg_get_expr(d.adbin, d.adrelid)"))
-    FROM pg_attrdef d JOIN rel r ON r.oid = d.adrelid
+    FROM pg_attrdef d JOIN rel r ON r.oid = d.adrelid WHERE pg_get_expr(d.adbin, d.adrelid) !~ '^NULL($|::)'
     UNION ALL SELECT 'pg_trigger'::regclass, t.oid, concat_ws(' ', \(flat("pg_get_triggerdef(t.oid)")), t.tgenabled)
     FROM pg_trigger t JOIN rel r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
     UNION ALL SELECT 'pg_rewrite'::regclass, w.oid, concat_ws(' ', \(flat("CASE WHEN pg_table_is_visible(r.oid) IS NOT NULL THEN pg_get_ruledef(w.oid) END")), w.ev_enabled)
@@ -108,7 +110,7 @@ extension SchemaReader {
       UNION ALL SELECT 'pg_publication_rel'::regclass, p.oid, \(published) FROM pg_publication_rel p
       \(since(15, "UNION ALL SELECT 'pg_publication_namespace'::regclass, p.oid, '' FROM pg_publication_namespace p", else: ""))
       UNION ALL SELECT 'pg_collation'::regclass, x.oid,
-        (to_jsonb(x) - '{oid,collname,collnamespace,collowner,collversion}'::text[])::text
+        (to_jsonb(x) - '{oid,collname,collnamespace,collowner,collversion,collencoding}'::text[])::text
       FROM pg_collation x JOIN space n ON n.oid = x.collnamespace
       UNION ALL SELECT 'pg_cast'::regclass, x.oid, concat_ws(' ', x.castfunc::regprocedure, x.castcontext, x.castmethod)
       FROM pg_cast x WHERE x.oid >= 16384
@@ -131,6 +133,9 @@ extension SchemaReader {
     """
   }
 
+  /// What everybody may in `public`, as `list` has it.
+  private var usualOfPublic: String { since(15, "PUBLIC USAGE f", else: "PUBLIC CREATE f,PUBLIC USAGE f") }
+
   /// Owners and grants that are not the usual ones; of the system's objects and of extensions' members what was changed since. Large
   /// objects may be millions, and are left out.
   var grants: String {
@@ -147,7 +152,7 @@ extension SchemaReader {
         FROM pg_attribute a JOIN rel r ON r.oid = a.attrelid WHERE a.attacl IS NOT NULL AND NOT a.attisdropped
         UNION ALL SELECT 'pg_proc'::regclass, oid, 0, 'f', proowner, proacl FROM pg_proc
         WHERE pronamespace = 'pg_catalog'::regnamespace OR pronamespace IN (SELECT oid FROM space)
-        UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, 'n', nspowner, nspacl FROM space
+        UNION ALL SELECT 'pg_namespace'::regclass, oid, 0, 'n', nspowner, nspacl FROM space WHERE nspname <> 'public'
         UNION ALL SELECT 'pg_type'::regclass, oid, 0, 'T', typowner, typacl FROM type
         UNION ALL SELECT 'pg_language'::regclass, oid, 0, 'l', lanowner, lanacl FROM pg_language
         UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, 0, 'F', fdwowner, fdwacl FROM pg_foreign_data_wrapper
@@ -159,6 +164,10 @@ extension SchemaReader {
       pg_identify_object(g.class, g.oid, g.sub) i
     WHERE g.owner IS NOT NULL OR g.grants IS NOT NULL
     UNION ALL SELECT 'grant', 'usual owner', owner FROM usual WHERE owner IS NOT NULL
+    -- public by its name: where somebody made it anew it is no object of the system's any more, and in the copy it is again.
+    UNION ALL SELECT 'grant', 'schema public', g.grants
+    FROM space n, LATERAL (SELECT \(list("coalesce(n.nspacl, acldefault('n', n.nspowner))", without: "n.nspowner")) AS grants) g
+    WHERE n.nspname = 'public' AND g.grants <> \(SQL.literal(usualOfPublic))
     -- The schema public under another name comes back as any other, without what everybody may in public (measured): not compared.
     UNION ALL SELECT 'grant', concat_ws(' ', i.type, i.identity), NULL
     FROM pg_namespace n, pg_identify_object('pg_namespace'::regclass, n.oid, 0) i WHERE n.oid = 2200 AND n.nspname <> 'public'

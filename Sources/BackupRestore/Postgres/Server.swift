@@ -20,33 +20,14 @@ struct Server: Sendable {
     } catch let error as ConnectionError {
       throw Failure(
         .refused, "database \(database) on \(settings.host):\(settings.port): \(error.message)",
-        hint: error.isPooler ? "set \(address(settings.prefix)) to the server itself" : hint(error.message, settings.prefix),
+        hint: error.isPooler
+          ? "set \(settings.prefix.isEmpty ? "POSTGRES_HOST, POSTGRES_SERVICE and POSTGRES_PORT" : "\(settings.prefix)POSTGRES_HOST") to the server itself"
+          : Reason.hint(for: [error.message], in: Reason.database, prefix: settings.prefix) ?? "",
         cause: error.isPooler ? .pooler : .plain)
     }
   }
 
   func open(_ database: String) async throws -> Connection { try await Self.open(settings, database, waits) }
-
-  private static func hint(_ message: String, _ prefix: String) -> String {
-    if message.contains("authentication failed") || message.contains("no password supplied") {
-      return "check \(prefix)POSTGRES_USER and \(prefix)POSTGRES_PASSWORD"
-    }
-    if message.contains("does not exist") {
-      return "check POSTGRES_DB, \(prefix)POSTGRES_MAINTENANCE_DB and \(prefix)POSTGRES_USER"
-    }
-    if message.contains("permission denied") || message.contains("pg_hba.conf") {
-      return "let \(prefix)POSTGRES_USER connect to it (GRANT CONNECT, pg_hba.conf)"
-    }
-    if message.contains("not currently accepting connections") { return "ALTER DATABASE … ALLOW_CONNECTIONS true" }
-    if message.contains("invalid command-line argument") || message.contains("configuration parameter") {
-      return "correct PGOPTIONS"
-    }
-    return "check \(address(prefix)), and that the server is up"
-  }
-
-  private static func address(_ prefix: String) -> String {
-    prefix.isEmpty ? "POSTGRES_HOST, POSTGRES_SERVICE and POSTGRES_PORT" : "\(prefix)POSTGRES_HOST and \(prefix)POSTGRES_PORT"
-  }
 
   func databases() async throws -> Set<String> {
     Set(try await session.column("SELECT datname FROM pg_catalog.pg_database"))

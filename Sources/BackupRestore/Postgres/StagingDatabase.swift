@@ -8,11 +8,12 @@ struct StagingDatabase: Sendable {
   let properties: DatabaseProperties
   /// Whose it will be.
   let owner: String
+  /// Whose rights this run's sessions have: POSTGRES_USER's, or where ALTER ROLE … SET role says so another one's.
+  let user: String
   /// Roles that are named in it, and left out.
   var missing: Set<String>
 
   private var database: String { SQL.identifier(name) }
-  private var user: String { server.settings.user }
 
   /// - Throws: `DatabaseError` with what PostgreSQL said.
   func create() async throws {
@@ -28,6 +29,21 @@ struct StagingDatabase: Sendable {
     if server.major >= 15 {
       _ = try await server.open(name).query("GRANT CREATE ON SCHEMA public TO \(SQL.identifier(owner))")
     }
+  }
+
+  /// What is set in the sessions that load it, by name; what PostgreSQL refuses there would keep them out.
+  ///
+  /// - Parameter settings: of who loads it.
+  func options(for settings: DatabaseSettings) async throws -> [String: String] {
+    let wanted = StoredSettings.whileLoading(properties.settings, owner: properties.owner)
+    if wanted.isEmpty { return [:] }
+    let session = try await Connection(settings, database: name, waits: server.waits)
+    var options: [String: String] = [:]
+    for setting in wanted {
+      let set = try? await session.query("SELECT pg_catalog.set_config($1, $2, false)", [setting.name, setting.value])
+      if set != nil { options[setting.name] = setting.value }
+    }
+    return options
   }
 
   func isSuperuser() async throws -> Bool {

@@ -128,7 +128,7 @@ public enum Program {
         log.error("\(printable(String(describing: error)))\n  hint: this was not foreseen; report it with the lines above")
         return .unexpected
       }
-      for problem in failure.problems { log.error("\(problem.fact)\n  hint: \(problem.hint)") }
+      for problem in failure.problems { log.error("\(problem.text)") }
       return failure.status
     }
   }

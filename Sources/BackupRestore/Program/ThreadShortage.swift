@@ -49,7 +49,7 @@ enum ThreadShortage {
   private static func end() -> Never {
     let status = ExitStatus.unexpected
     let said =
-      "error: no thread more can be had: the pod or its user is at its limit of processes\n  hint: \(Ending.processLimit)\n"
+      "error: no thread more can be had: the pod or its user is at its limit of processes\n  hint: \(Reason.processLimit)\n"
     var ready = pollfd(fd: STDERR_FILENO, events: Int16(POLLOUT), revents: 0)
     let line = Array("\(Format.time(Date())) \(said)".utf8)
     if poll(&ready, 1, 1000) == 1 { _ = write(STDERR_FILENO, line, line.count) }

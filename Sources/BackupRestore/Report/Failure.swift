@@ -3,10 +3,14 @@ package struct Problem: Equatable, Sendable {
   let fact: String
   let hint: String
 
+  /// - Parameter hint: empty: there is none that surely fits.
   init(_ fact: String, hint: String) {
     self.fact = fact
     self.hint = hint
   }
+
+  /// Both, as a message has them.
+  var text: String { fact + (hint.isEmpty ? "" : "\n  hint: \(hint)") }
 }
 
 /// Why a run ends, with the exit code it ends with. Holds every problem found, not only the first.
@@ -66,7 +70,7 @@ package struct Failure: Error, Equatable, Sendable {
 
 extension Failure: CustomStringConvertible {
   package var description: String {
-    problems.map { "\($0.fact)\n  hint: \($0.hint)" }.joined(separator: "\n")
+    problems.map(\.text).joined(separator: "\n")
   }
 }
 

@@ -10,7 +10,7 @@ extension Logger {
   /// Each problem of an error on a line of its own, behind what it means.
   func error(_ what: String, _ error: any Error) {
     let problems = (error as? Failure)?.problems ?? [Problem("\(error)", hint: "run it again")]
-    for problem in problems { self.error("\(what): \(problem.fact)\n  hint: \(problem.hint)") }
+    for problem in problems { self.error("\(what): \(problem.text)") }
   }
 }
 

@@ -2,16 +2,11 @@
 struct ResticCrash {
   let hint: String
 
-  /// Nil where the line is none. The words are Go's (measured, 1.26): with cgo, without, and of the kernel's refusals.
+  /// Nil where the line is none.
   init?(_ line: String) {
     guard ["fatal error: ", "panic: ", "runtime: ", "runtime/cgo: "].contains(where: line.hasPrefix) else { return nil }
-    let has = { (words: [String]) in words.contains { line.contains($0) } }
-    if has(["pthread_create failed", "failed to create new OS thread", "max user processes", "newosproc"]) {
-      hint = Ending.processLimit
-    } else if has(["out of memory", "cannot allocate memory", "failed to reserve"]) {
-      hint = Ending.memoryLimit
-    } else {
-      hint = "restic itself crashed: run it again, and with a newer restic where it stays"
-    }
+    hint =
+      Reason.hint(for: [line], in: Reason.crash)
+      ?? "restic itself crashed: run it again, and with a newer restic where it stays"
   }
 }

@@ -11,6 +11,8 @@ struct Refusals: Equatable, Sendable {
   /// By name.
   var attributes: [String: Attribute] = [:]
   var owners = 0
+  /// Links and special files that were not made.
+  var nodes = 0
   var count = 0
 
   /// `xattr.LSet /path user.name: operation not permitted`, `lchown /path: operation not permitted`; nil: it is something else.
@@ -20,6 +22,8 @@ struct Refusals: Equatable, Sendable {
       attributes[String(name), default: Attribute(reason: String(error[colon.upperBound...]))].count += 1
     } else if error.hasPrefix("lchown ") {
       owners += 1
+    } else if ["mknod ", "mkfifo ", "symlink "].contains(where: error.hasPrefix) {
+      nodes += 1
     } else {
       return nil
     }

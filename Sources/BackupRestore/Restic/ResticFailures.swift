@@ -78,7 +78,7 @@ extension Repository {
     return Failure(
       .repositoryFailed, "restic \(verb) failed on \(shown) (\(result.ending.text))\(said)",
       hint: packs.isEmpty
-        ? result.ending.hint(hint(verb, result) + (result.errors.count > 1 ? "; the lines above are restic's own" : ""))
+        ? result.ending.hint(hint(verb, result))
         : "the repository is damaged: backup --check names the sets concerned; others are whole", cause: cause)
   }
 
@@ -86,7 +86,7 @@ extension Repository {
   private func hint(_ verb: String, _ result: Result) -> String {
     verb == "restore" && result.errors.contains { $0.contains(Self.working) }
       ? "look at the volume: has it room and inodes left, is it writable, does it take such names"
-      : "check that the repository can be reached and has room"
+      : Reason.hint(for: result.errors.reversed(), in: Reason.repository, prefix: settings.prefix) ?? ""
   }
 
   /// What has a repository to itself is a backup's retention or check, and it can wait.
@@ -102,6 +102,12 @@ extension Repository {
 
   private static let byHand = "nothing was saved; run pg_dump by hand and look at what it prints"
 
+  /// Of what pg_dump says.
+  private static func hint(_ said: String) -> String {
+    let unconnected = said.contains("connection to server") ? Reason.hint(for: [said], in: Reason.database) : nil
+    return "nothing was saved; \(unconnected ?? "mend what PostgreSQL names above and run it again")"
+  }
+
   /// Nil where it was not what restic reads from that failed.
   private func sourceFailure(_ verb: String, _ result: Result) -> Failure? {
     switch result.ending {
@@ -113,7 +119,7 @@ extension Repository {
       let cause = result.errors.first { $0.contains("error: ") }
       return Failure(
         .sourceFailed, "the dump failed: \(cause ?? result.errors.last ?? "")",
-        hint: cause == nil ? Self.byHand : "nothing was saved; mend what PostgreSQL names above and run it again")
+        hint: cause.map(Self.hint) ?? Self.byHand)
     case .exited(3) where result.errors.contains { $0.hasSuffix(": no data read") }:
       return Failure(.sourceFailed, "the dump is empty", hint: Self.byHand)
     case .exited(3) where verb == "backup":
@@ -135,12 +141,17 @@ extension Repository {
     case .deadline:
       return Failure(
         .repositoryFailed, "\(shown) did not answer within \(waits.connect.components.seconds) s\(said)",
-        hint:
-          "check RESTIC_REPOSITORY, CERTIFICATE_FILE, the network and that it can be written; CONNECT_TIMEOUT sets the deadline")
+        hint: hint(cause, "CONNECT_TIMEOUT"))
     case .stalled:
       return Failure(
         .repositoryFailed, "restic \(verb) on \(shown) made no progress for \(waits.stall.components.seconds) s\(said)",
-        hint: "check the network and the room in the repository and TMPDIR; STALL_TIMEOUT sets the deadline")
+        hint: hint(cause, "STALL_TIMEOUT"))
     }
+  }
+
+  /// Of what it kept trying, and what sets its deadline.
+  private func hint(_ cause: String?, _ deadline: String) -> String {
+    let known = cause.flatMap { Reason.hint(for: [$0], in: Reason.repository, prefix: settings.prefix) }
+    return (known.map { $0 + "; " } ?? "") + "\(deadline) sets the deadline"
   }
 }

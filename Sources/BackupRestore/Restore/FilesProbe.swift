@@ -105,6 +105,7 @@ struct FilesProbe {
     switch type {
     case "dir": try place.make(Self.scratch)
     case "symlink": try place.link(Self.scratch, to: "nowhere")
+    case "fifo", "dev", "chardev": try place.makeSpecial(Self.scratch, type)
     default: try place.makeFile(Self.scratch)
     }
     defer { try? place.remove(Self.scratch) }
@@ -119,7 +120,8 @@ struct FilesProbe {
     var owners: [String: String] = [:]
     var modes: Set<String> = []
     var given = ""
-    for (type, wanted) in Self.wanted(evidence, owner) {
+    let missing = types(in: place)
+    for (type, wanted) in Self.wanted(evidence, owner) where missing[type] == nil {
       let (refusal, status) = try trying(type, in: place) { path in
         given = given.isEmpty ? try "\(path.status().user):\(path.status().group)" : given
         // As in the restore: bindfs --chown-deny refuses a file's own owner, too (measured).
@@ -135,7 +137,10 @@ struct FilesProbe {
         modes.insert(String(wanted.mode, radix: 8))
       }
     }
-    var problems: [Problem] = []
+    var problems = missing.sorted { $0.key < $1.key }.map { type, reason in
+      Problem(
+        "on this volume, by this pod, no \(Self.word(type)) can be made (\(reason)), and the set has some", hint: Self.hint(type))
+    }
     if let (owner, reason) = owners.min(by: { $0.key < $1.key }) {
       let others = owners.count > 1 ? " and \(Format.count(owners.count - 1, "other owner", "other owners"))" : ""
       problems.append(
@@ -152,6 +157,27 @@ struct FilesProbe {
           hint: "for 2000 and above run with the capability FSETID; else choose another volume, or --accept-differences"))
     }
     return problems
+  }
+
+  /// Why the types of the set that cannot be made here cannot. restic restores no sockets.
+  private func types(in place: Directory) -> [String: String] {
+    Set(Self.wanted(evidence, owner).map(\.type)).reduce(into: [:]) { missing, type in
+      missing[type] = Self.refusal { try trying(type, in: place) { _ in } }
+    }
+  }
+
+  private static func word(_ type: String) -> String {
+    switch type {
+    case "symlink": "symbolic link"
+    case "dev", "chardev": "device node"
+    default: type
+    }
+  }
+
+  private static func hint(_ type: String) -> String {
+    ["dev", "chardev"].contains(type)
+      ? "give the pod the capability MKNOD for this restore (securityContext.capabilities.add), or restore --accept-differences, which leaves them out"
+      : "restore onto a volume that takes them, or restore --accept-differences, which leaves them out"
   }
 
   static func wanted(_ evidence: FilesEvidence, _ owner: FilesSettings.Owner?) -> [(type: String, FileAttributes)] {

@@ -15,7 +15,7 @@ extension FilesPreflight {
     return names.map { directory.path.appending($0.components) }
   }
 
-  /// A directory is moved aside only by who may write to it, because its `..` changes (measured: EACCES in the middle of a swap);
+  /// A directory is moved aside only by its owner or who may write to it, because its `..` changes (measured: EACCES in the middle of a swap);
   /// and out of a sticky directory only by an owner.
   private func moveProblems() throws -> [Problem] {
     try liveEntries().compactMap { path in
@@ -24,7 +24,7 @@ extension FilesPreflight {
       let above = try parent.status()
       let isHeld = above.mode & 0o1000 != 0 && ![above.user, status.user].contains(geteuid()) && !Capabilities.canRestoreOwners
       let writable = { (path: FilePath) in path.withPlatformString { access($0, W_OK) } == 0 }
-      if writable(parent), !status.isDirectory || writable(path), !isHeld { return nil }
+      if writable(parent), !status.isDirectory || status.user == geteuid() || writable(path), !isHeld { return nil }
       return Problem(
         "\(printable(path.string)) belongs to \(status.user):\(status.group), and user \(geteuid()) cannot move it aside",
         hint: "run as its owner, or as root with the capabilities CHOWN, FOWNER and DAC_OVERRIDE; or chown it first")

@@ -16,10 +16,10 @@ struct StagedDatabase: Sendable {
 /// A database beside the live one.
 extension Staging {
   func database(_ target: RestorePlan.Target, on server: Server) async throws -> StagingDatabase {
-    let properties = try await properties(of: target, on: server)
+    let (properties, user) = (try await properties(of: target, on: server), try await server.user())
     return StagingDatabase(
       server: server, name: target.staging(id), live: target.live, properties: properties,
-      owner: found.missingRoles.contains(properties.owner) ? server.settings.user : properties.owner, missing: found.missingRoles)
+      owner: found.missingRoles.contains(properties.owner) ? user : properties.owner, user: user, missing: found.missingRoles)
   }
 
   func stage(_ target: RestorePlan.Target, on server: Server) async throws -> StagedDatabase {
@@ -35,11 +35,13 @@ extension Staging {
       // Statistics are not in the archive; without them the first queries of the application would be slow. ANALYZE calls what indexes call.
       let path = try await SearchPaths.read(staging.properties, owner: staging.owner, server.session)[0]
       try await analysing.execute("SET search_path = \(path)")
-      async let analysed = settled { try await analysing.execute("ANALYZE") }
+      async let analysed = settled { try await analyse(analysing) }
       let copy = try await EvidenceReader(connection: reading, isOurs: true).read()
       if case .failure(let error) = await analysed {
         try Task.checkCancellation()
-        log.warning("database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand, or the first queries are slow")
+        log.warning(
+          "database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand where that is; all other tables have their statistics"
+        )
       }
       let prepared = try await staging.prepare(opening: plan.acceptsDifferences)
       if let shut = prepared.shut {
@@ -62,13 +64,23 @@ extension Staging {
     }
   }
 
+  /// One that cannot be sampled, for a partition that is another server's, keeps the rest from nothing.
+  private func analyse(_ connection: Connection) async throws {
+    do { try await connection.execute("ANALYZE") } catch let error as DatabaseError {
+      for table in try await EvidenceReader(connection: connection).tables() where table.copy != nil {
+        _ = try? await connection.query("ANALYZE \(table.name)")
+      }
+      throw error
+    }
+  }
+
   /// As saved; where the record is lost, those of the live database, else of the maintenance database.
   private func properties(of target: RestorePlan.Target, on server: Server) async throws -> DatabaseProperties {
     if let saved = target.part.properties {
       return try await server.hasTablespace(saved.tablespace) ? saved : saved.with(tablespace: "pg_default")
     }
     if found.live.contains(target.live) { return try await DatabaseProperties(try await server.open(target.live)) }
-    return try await DatabaseProperties(server.session).plain(owner: server.settings.user)
+    return try await DatabaseProperties(server.session).plain(owner: try await server.user())
   }
 
   /// - Returns: what the operator accepts.
@@ -114,6 +126,7 @@ extension Staging {
     let restore = ArchiveRestore(
       settings: loader?.settings ?? server.settings, program: client.program, clientMajor: client.major,
       serverMajor: server.major, base: invocation.environment, role: loader?.owner.role,
+      options: try await staging.options(for: loader?.settings ?? server.settings),
       keepTablespaces: keepsTablespaces[target.live] ?? true)
     let paths = try await SearchPaths.read(staging.properties, owner: staging.owner, server.session)
     let spool = try await spooled(target, in: scratch)
@@ -125,9 +138,16 @@ extension Staging {
     let leftOut = try await watching(target, staging, limit: patience) { backends in
       let load = ArchiveLoad(
         restore: restore, source: source, staging: staging.name, scratch: scratch.path, backends: backends, searchPaths: paths)
-      let wanted = try await staging.mayGivePublic() ? nil : staging.wanted(try await load.contents())
-      let refused = try await load.run(jobs: Self.jobs, wanted).filter { !$0.isOnly(of: found.missingRoles) }
-      return try await settle(refused, of: load, target, as: loader)
+      let hasEventTriggers = target.part.evidence?.schema?.objects["event trigger"]?.isEmpty == false
+      let isWhole = hasEventTriggers ? false : try await staging.mayGivePublic()
+      let wanted = isWhole ? nil : try await staging.wanted(try await load.contents())
+      let last = wanted?.filter(ArchiveLoad.isOfEventTrigger) ?? []
+      var leftOut = LeftOut.Result()
+      for entries in [wanted?.filter { !ArchiveLoad.isOfEventTrigger($0) }] + (last.isEmpty ? [] : [last]) {
+        let refused = try await load.run(jobs: Self.jobs, entries).filter { !$0.isOnly(of: found.missingRoles) }
+        leftOut += try await settle(refused, of: load, target, as: loader)
+      }
+      return leftOut
     }
     if let spool { try Tree.remove(spool) }
     return leftOut

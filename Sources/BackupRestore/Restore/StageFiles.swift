@@ -44,6 +44,11 @@ extension Staging {
           hint:
             "set FILES_OWNER=UID:GID of the application's user, or restore onto a volume that takes owners (NFS: no_root_squash)")
       }
+      if refusals.nodes > 0, !plan.acceptsDifferences {
+        throw Failure(
+          .refused, "the volume refuses \(Format.count(refusals.nodes, "link or special file", "links or special files"))",
+          hint: "restore onto a volume that takes them, or restore --accept-differences, which leaves them out")
+      }
       let new = FilesLimits(attributes: refusals.attributes.filter { limits.attributes[$0.key] == nil })
       for line in new.lines(entries: 0) { log.warning("\(line.fact)\n  hint: \(line.hint)") }
       limits.attributes.merge(new.attributes) { $1 }

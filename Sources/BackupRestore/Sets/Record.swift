@@ -187,6 +187,8 @@ struct TableEvidence: Codable, Equatable, Sendable {
   let hashed: Bool
   /// Whether it could not be read at all.
   var unread: Bool?
+  /// Of a partition the table that all of them are of.
+  var root: String? = nil
 }
 
 /// Sequences ignore snapshots: a dump beside which values are drawn holds something between the two readings.

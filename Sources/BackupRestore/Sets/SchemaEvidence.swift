@@ -6,6 +6,11 @@ struct SchemaEvidence: Codable, Equatable, Sendable {
   let objects: [String: [SchemaObject]]
   /// Why it could not be read.
   var unread: String?
+  /// How definitions were hashed, see there; nil in records of before there were two ways.
+  var hashing: Int? = Self.hashing
+
+  /// What is changed in `SchemaKinds` changes it: hashes of two ways are not compared, and names alone tell.
+  static let hashing = 2
 }
 
 /// One object's name and a hash of its definition, in one string of set.json: they are the bulk of it.
@@ -46,6 +51,8 @@ extension SchemaEvidence {
     return SchemaEvidence(major: major, objects: Dictionary(uniqueKeysWithValues: kinds))
   }
 
+  func isPrinted(like copy: SchemaEvidence) -> Bool { (major, hashing) == (copy.major, copy.hashing) }
+
   /// Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two objects. Two of one name are one, with
   /// both hashes.
   private func byName(_ kind: String) -> [[UInt8]: String?] {
@@ -63,7 +70,7 @@ extension SchemaEvidence {
   func differences(in copy: SchemaEvidence, owners: Bool, tablespaces: Bool = true, found: [String] = []) -> [String] {
     if unread != nil { return [] }
     if let why = copy.unread { return ["definitions could not be read: \(why)"] }
-    let isPrintedAlike = major == copy.major
+    let isPrintedAlike = isPrinted(like: copy)
     var kinds = Set(objects.keys).union(copy.objects.keys)
     if !owners || !isPrintedAlike { kinds.remove("grant") }
     // What holds for all that a role makes.
@@ -95,6 +102,6 @@ extension DatabaseEvidence {
   func proof(by copy: DatabaseEvidence) -> String {
     let content = method == copy.method ? "rows and content" : "rows"
     guard let schema, let other = copy.schema, schema.unread == nil, other.unread == nil else { return content }
-    return content + (schema.major == other.major ? ", definitions" : ", names of what is defined")
+    return content + (schema.isPrinted(like: other) ? ", definitions" : ", names of what is defined")
   }
 }

@@ -92,23 +92,28 @@ struct Exchange: Sendable {
         if present != nil {
           try exchange(aside, live, name, held: held)
         } else {
-          try aside.rename(name, to: live, name)
+          try Directory.moving([(aside, name)]) { try aside.rename(name, to: live, name) }
         }
       }
       // The second half of an exchange by two renames.
-      if try work.existing(held) != nil { try work.rename(held, to: try parent(of: path, in: tree, like: directory), name) }
+      if try work.existing(held) != nil {
+        let aside = try parent(of: path, in: tree, like: directory)
+        try Directory.moving([(work, held)]) { try work.rename(held, to: aside, name) }
+      }
     } else if let gone = entry.live, present == gone {
       let aside = try parent(of: path, in: tree, like: directory)
-      try parent(of: path, in: directory, like: tree).rename(name, to: aside, name)
+      let live = try parent(of: path, in: directory, like: tree)
+      try Directory.moving([(live, name)]) { try live.rename(name, to: aside, name) }
     }
   }
 
   private func exchange(_ aside: Directory, _ live: Directory, _ name: Directory.Name, held: Directory.Name) throws {
     let byRenames = {
-      try live.rename(name, to: work, held)
-      try aside.rename(name, to: live, name)
+      try Directory.moving([(live, name)]) { try live.rename(name, to: work, held) }
+      try Directory.moving([(aside, name)]) { try aside.rename(name, to: live, name) }
     }
-    if exchanges { try aside.exchange(name, with: live, name, unsupported: byRenames) } else { try byRenames() }
+    if !exchanges { return try byRenames() }
+    try Directory.moving([(aside, name), (live, name)]) { try aside.exchange(name, with: live, name, unsupported: byRenames) }
   }
 
   private static let made: Directory.Name = "parent"
