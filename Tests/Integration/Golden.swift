@@ -117,7 +117,7 @@ import Testing
     try await golden.run("backup", "--accept", doubted)
     golden.title("What is not there: the database, the server, the files, the repository, the password")
     try await golden.run("backup", with: ["POSTGRES_DB": "golden_missing"])
-    try await golden.run("backup", with: ["POSTGRES_HOST": "127.0.0.1:1", "CONNECT_TIMEOUT": "1"])
+    try await golden.run("backup", with: ["POSTGRES_HOST": "127.0.0.1:1"])
     try await golden.run("backup", with: ["FILES_DIRECTORY": "\(site.root)/missing"])
     try await golden.run("backup", with: ["RESTIC_REPOSITORY": "\(site.root)/nowhere"])
     try await golden.run("backup", with: ["RESTIC_PASSWORD": "other"])

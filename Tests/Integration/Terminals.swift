@@ -33,10 +33,10 @@ import Testing
 
   private static let errors = [
     Step("backup", with: "RESTIC_PASSWORD=other"), Step("restore", with: "RESTIC_REPOSITORY=/tmp/nowhere"),
-    Step("backup", with: "RESTIC_REPOSITORY=rest:http://127.0.0.1:1/x CONNECT_TIMEOUT=1"),
+    Step("backup", with: "RESTIC_REPOSITORY=rest:http://127.0.0.1:1/x CONNECT_TIMEOUT=10"),
     Step("backup --accept 1999"),
     Step("backup", with: "RESTIC_REPOSITRY=/x RESTIC_REPOSITORY="), Step("backup", with: "POSTGRES_DB=missing"),
-    Step("backup", with: "POSTGRES_HOST=127.0.0.1:1 CONNECT_TIMEOUT=1"), Step("backup", with: "POSTGRES_PASSWORD=other"),
+    Step("backup", with: "POSTGRES_HOST=127.0.0.1:1"), Step("backup", with: "POSTGRES_PASSWORD=other"),
     Step("backup", with: "FILES_DIRECTORY=/tmp/nowhere"), Step("restore", with: "FILES_PATHS=missing"),
     Step("backup", with: "FILES_DIRECTORY=relative FILES_OWNER=jira LOG_FORMAT=xml"), Step("restore 2"), Step("restore 1999"),
     Step("restore --at 1999-01-01T00:00:00Z"), Step("restore --rollback 1999"), Step("restore --discard-previous"),

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import SystemPackage
 import Testing
 
 @testable import BackupRestore
@@ -84,5 +85,25 @@ import Testing
     pipe.outlet.write(text)
     for _ in 0..<12_000 where read.value.isEmpty { usleep(10_000) }
     #expect(read.value == text)
+  }
+
+  /// Lines on one pipe are read before those that come later on another.
+  @Test func aPipeIsReadOutBeforeItSettles() async throws {
+    let pipe = try FileDescriptor.pipe(options: .closeOnExec)
+    let outlet = Outlet(pipe.writeEnd.rawValue)
+    outlet.write("one line\n")
+    let reading = Task.detached {
+      var buffer = [UInt8](repeating: 0, count: 100)
+      return try buffer.withUnsafeMutableBytes { try pipe.readEnd.read(into: $0) }
+    }
+    outlet.settle()
+    #expect(try await reading.value == 9)
+    var left: Int32 = 0
+    #expect(ioctl(pipe.readEnd.rawValue, UInt(FIONREAD), &left) == 0 && left == 0)
+    // What nobody reads is not waited for.
+    outlet.write("another\n")
+    outlet.settle()
+    try pipe.readEnd.close()
+    try pipe.writeEnd.close()
   }
 }

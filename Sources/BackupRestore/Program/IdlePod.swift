@@ -7,7 +7,7 @@ import Glibc
 public enum IdlePod {
   /// Returns when SIGTERM or SIGINT came and every other run in this pod has ended.
   public static func run() async {
-    Screen.bootstrap(.text, isOneStream: true)
+    Screen.bootstrap(.text)
     // The kernel collects orphans by itself where SIGCHLD is ignored; nothing is started here.
     signal(SIGCHLD, SIG_IGN)
     signal(SIGHUP, SIG_IGN)

@@ -39,8 +39,8 @@ public enum Program {
 
   /// Runs `body` with the configuration of `environment` and ends with the status it returns.
   ///
-  /// `reporting`: as what it is told to PING_URL and METRICS_PUSHGATEWAY_URL. `answering`: what it prints is read by a person or program
-  /// that asked, and stays on standard output.
+  /// `reporting`: as what it is told to PING_URL and METRICS_PUSHGATEWAY_URL. `answering`: somebody only asks, and wants
+  /// what there is at once.
   ///
   /// SIGTERM and SIGINT cancel it: children are ended in order, what it staged is removed. SIGHUP and SIGPIPE are
   /// ignored, because a lost `kubectl exec` must not end a restore.
@@ -55,7 +55,7 @@ public enum Program {
     // Before the configuration, so that a wrong one is reported too. What is wrong with these variables is said there.
     var reported = Environment(environment)
     let settings = ReportingSettings(&reported)
-    Screen.bootstrap(settings.format, isOneStream: getpid() == 1 && !answering)
+    Screen.bootstrap(settings.format)
     signal(SIGHUP, SIG_IGN)
     signal(SIGPIPE, SIG_IGN)
     // In the background of a terminal with `stty tostop` a line would stop the run.

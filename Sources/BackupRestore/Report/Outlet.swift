@@ -51,6 +51,16 @@ final class Outlet: Sendable {
     _ = fcntl(descriptor, 1031, Int32(Self.most))
   }
 
+  /// Where it is a pipe, waits a moment for its reader.
+  func settle() {
+    var (status, left) = (stat(), Int32(0))
+    guard isFree, fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFIFO else { return }
+    for _ in 0..<200 {
+      if ioctl(descriptor, UInt(FIONREAD), &left) != 0 || left == 0 { return }
+      usleep(500)
+    }
+  }
+
   private func empty() {
     while let bytes = next() { send(bytes) }
   }

@@ -30,8 +30,8 @@ final class Screen: Sendable {
     var lastHeartbeat = ContinuousClock().now
     var format = LogFormat.text
     var said = Said()
-    /// Whether results go where the log goes.
-    var isOneStream = false
+    /// Where something was written last.
+    var last: Outlet?
   }
   private let state = Mutex(State())
   let isTerminal = isatty(STDERR_FILENO) == 1
@@ -48,11 +48,8 @@ final class Screen: Sendable {
   }
 
   /// Called once, before the first log line.
-  ///
-  /// - Parameter isOneStream: whether results go to standard error as well: what collects a container's log reads two pipes, and keeps
-  ///   no order between them.
-  static func bootstrap(_ format: LogFormat, isOneStream: Bool) {
-    shared.state.withLock { ($0.format, $0.isOneStream) = (format, isOneStream) }
+  static func bootstrap(_ format: LogFormat) {
+    shared.state.withLock { $0.format = format }
     LoggingSystem.bootstrap { _ in ScreenLog() }
   }
 
@@ -61,11 +58,19 @@ final class Screen: Sendable {
     let message = printable(message, keeping: "\n")
     state.withLock { state in
       clear(&state)
-      emit(Terminal.wrapped(line(level, message, state.format, plain: !isTerminal), width: width))
+      let line = line(level, message, state.format, plain: !isTerminal)
+      write(Terminal.wrapped(line, width: state.format == .json ? nil : width) + "\n", to: errors, &state)
       draw(&state)
       if level >= .warning { state.said.add(message, level) }
-      tellPod(line(level, message, state.format, plain: true), state.format)
+      tellPod(self.line(level, message, state.format, plain: true), state.format)
     }
+  }
+
+  /// What collects a container's log reads two pipes, and keeps no order between them: so one is read out before the other gets more.
+  private func write(_ text: String, to outlet: Outlet, _ state: inout State) {
+    if let last = state.last, last !== outlet { last.settle() }
+    state.last = outlet
+    outlet.write(text)
   }
 
   /// A result, for standard output.
@@ -76,7 +81,7 @@ final class Screen: Sendable {
       // Among JSON a table is JSON too: whatever collects these lines reads one object a line.
       let line = state.format == .json ? line(.info, text, .json, plain: true) : text
       let shown = state.format == .json ? line : Terminal.wrapped(line, width: Terminal.columns(of: STDOUT_FILENO))
-      (state.isOneStream ? errors : results).write(shown + "\n")
+      write(shown + "\n", to: results, &state)
       draw(&state)
       state.said.add(text, nil)
       tellPod(line, state.format)
