@@ -1,4 +1,5 @@
 import Foundation
+import Support
 
 /// An overlay as an operator writes one for an application, over the project's base.
 struct Overlay {
@@ -44,7 +45,7 @@ struct Overlay {
             name: backup
           patch: |
             - {op: replace, path: /spec/schedule, value: "\(schedule)"}
-            \(isOld ? "- {op: remove, path: /spec/jobTemplate/spec/podFailurePolicy}" : "")
+        \(isOld ? Readme.block(after: "an older cluster takes").joined() : "")
         - target:
             kind: CronJob
             name: drill

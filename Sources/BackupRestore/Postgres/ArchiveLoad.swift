@@ -42,7 +42,15 @@ struct ArchiveLoad: Sendable {
         left = next
       }
     }
-    return (try await given(made, in: contents) + left).sorted(by: contents)
+    let late = refused.contains { refusal in refusal.isData && !left.contains { $0.id == refusal.id } }
+    let stale = late ? try await refreshed(in: contents).filter { view in !left.contains { $0.id == view.id } } : []
+    return (try await given(made, in: contents) + left + stale).sorted(by: contents)
+  }
+
+  /// Materialised views once more, when rows have come after them.
+  func refreshed(in contents: [Entry]) async throws -> [Refusal] {
+    let views = contents.filter { $0.text.hasPrefix("MATERIALIZED VIEW DATA ") }.map(\.id)
+    return views.isEmpty ? [] : try await pass(views, in: contents, searchPath: searchPaths[0])
   }
 
   /// Who is no superuser gives an object only to who may create in its schema, and pg_restore grants that last of all (measured, 15.20).
@@ -92,8 +100,8 @@ struct ArchiveLoad: Sendable {
   }
 
   /// The entries as SQL, to be run later.
-  func script(_ refused: [Refusal]) async throws -> String {
-    try await text(["--file=-", "--no-owner", "--use-list=\(list(refused.map(\.id)))"])
+  func script(_ refused: [Refusal], owners: Bool = false) async throws -> String {
+    try await text(["--file=-"] + (owners ? [] : ["--no-owner"]) + ["--use-list=\(list(refused.map(\.id)))"])
   }
 
   private func text(_ arguments: [String]) async throws -> String {

@@ -7,8 +7,6 @@ struct ArchiveRestore: Sendable {
   let base: [String: String]
   /// Who makes everything, and owns it; nil: as saved.
   var role: String? = nil
-  /// What is set in its sessions, by name.
-  var options: [String: String] = [:]
   /// Where one of them is missing, everything goes into the database's own.
   var keepTablespaces = true
 
@@ -34,18 +32,16 @@ struct ArchiveRestore: Sendable {
     if let list = choice.list { arguments.append("--use-list=\(list)") }
     if let archive { arguments += (jobs > 1 ? ["--jobs=\(jobs)"] : []) + [archive] }
     var environment = settings.environment(base, database: staging)
-    var set = options
-    // The second time without parallel workers, which need shared memory: a container's /dev/shm has 64 MB.
-    if let path = choice.searchPath {
-      set.merge(["search_path": path, "max_parallel_maintenance_workers": "0", "max_parallel_workers_per_gather": "0"]) { $1 }
-    }
-    if !set.isEmpty { environment["PGOPTIONS"] = Self.options(environment["PGOPTIONS"], set) }
+    if let path = choice.searchPath { environment["PGOPTIONS"] = Self.options(environment["PGOPTIONS"], path) }
     return Command(program, arguments, environment: environment)
   }
 
-  private static func options(_ own: String?, _ set: [String: String]) -> String {
-    let words = set.sorted { $0.key < $1.key }.map { "-c " + "\($0.key)=\($0.value)".prefixing("\\ ", with: "\\") }
-    return ([own].compactMap(\.self) + words).joined(separator: " ")
+  /// Without parallel workers, which need shared memory: a container's /dev/shm has 64 MB. The server splits options at every character that
+  /// C calls space, and what it splits off is set with POSTGRES_USER's rights.
+  private static func options(_ own: String?, _ path: String) -> String {
+    let escaped = path.prefixing("\\ \t\n\u{0B}\u{0C}\r", with: "\\")
+    let options = ["search_path=\(escaped)", "max_parallel_maintenance_workers=0", "max_parallel_workers_per_gather=0"]
+    return ([own].compactMap(\.self) + options.map { "-c \($0)" }).joined(separator: " ")
   }
 
   /// Runs it to the archive's end, and returns what the server refused. - Throws: `Failure` when pg_restore fails for any other reason

@@ -100,7 +100,7 @@ package actor Connection {
   }
 
   private func copying(_ rows: [UInt8], _ sql: String, _ stop: Stop) throws {
-    _ = try run(sql, [], simple: true, stop, input: rows)
+    _ = try run(sql, [], simple: false, stop, input: rows)
   }
 
   /// The rows that `COPY … TO STDOUT` sends, hashed as they come.

@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// In an emergency the rows come first: what the server refuses is left out, and can be made later.
 struct LeftOut: Sendable {
   let load: ArchiveLoad
@@ -14,40 +16,38 @@ struct LeftOut: Sendable {
     static func += (a: inout Self, b: Self) { (a.differences, a.later) = (a.differences + b.differences, a.later + b.later) }
   }
 
-  /// Tables come without a clause that is refused, foreign keys for the rows to come, CHECK constraints make way for the rows that are there,
-  /// and of a table's rows those that are taken.
+  /// Tables come without a clause that is refused; rows before what is said about them: foreign keys and CHECK constraints make way, and come
+  /// back for the rows to come where they do not hold for those that are there.
   func settle(_ all: [Refusal]) async throws -> Result {
     var result = Result()
     let refused = try await makeBareTables(all, &result)
+    let data = refused.filter(\.isData)
+    if !data.isEmpty { try await settleRows(data, &result) }
     var rest: [Refusal] = []
-    for refusal in refused.filter(\.isData) + refused.filter({ !$0.isData }) {
-      let unchecked = refusal.isMade ? [] : refusal.isData ? try await loadUnchecked(refusal) : try await addForeignKey(refusal)
-      if let unchecked, !unchecked.isEmpty {
-        result.later += unchecked
-        result.differences.append("\(refusal.text); NOT VALID now: it holds for new rows, the old ones are not checked")
-      } else if let some = try await loadSome(refusal) {
-        result.differences.append("\(refusal.text); \(some)")
+    for refusal in refused where !refusal.isData {
+      if !refusal.isMade, let later = try await addForeignKey(refusal), !later.isEmpty {
+        result.later += later
+        result.differences.append("\(refusal.text)\(Self.notChecked)")
       } else {
         rest.append(refusal)
         result.differences.append(refusal.text + (refusal.isMade ? "" : "; left out"))
       }
     }
-    let statements = rest.filter { !$0.isData && !$0.isMade }.sorted(by: contents)
+    let statements = rest.filter { !$0.isMade }.sorted(by: contents)
     if !statements.isEmpty { result.later.insert(Self.statements(try await load.script(statements)), at: 0) }
     return result
   }
+
+  private static let notChecked = "; NOT VALID now: it holds for new rows, the old ones are not checked"
 
   /// - Returns: what is still refused when the tables are there.
   private func makeBareTables(_ refused: [Refusal], _ result: inout Result) async throws -> [Refusal] {
     var made: Set<Int> = []
     for refusal in refused where refusal.isTable && !refusal.isMade {
-      let script = Self.statements(try await load.script([refusal]))
+      let script = Self.statements(try await load.script([refusal], owners: load.restore.role == nil))
       guard let table = BareTable(script) else { continue }
-      let done = await unlessRefused {
-        _ = try await session.query(table.statement)
-        return []
-      }
-      if done == nil { continue }
+      guard try await unlessRefused({ _ = try await session.query(table.statement) }) else { continue }
+      if let owner = table.owner { _ = try await unlessRefused { _ = try await session.query(owner) } }
       made.insert(refusal.id)
       result.differences.append("\(refusal.text); made without \(table.without)")
       result.later.append(script.split(separator: "\n").map { "-- \($0)" }.joined(separator: "\n"))
@@ -57,28 +57,101 @@ struct LeftOut: Sendable {
     return try await load.pass(others, in: contents, searchPath: load.searchPaths[0]).sorted(by: contents)
   }
 
+  // MARK: Rows
+
+  private func settleRows(_ data: [Refusal], _ result: inout Result) async throws {
+    let names = SQL.array(data.map(\.name))
+    var removed = try await removedConstraints(Self.foreignKeys, names)
+    for refusal in data {
+      let checks = try await removedConstraints(Self.checks, SQL.array([refusal.name]))
+      // Without them all may be in, and what is refused is a row's own.
+      let isIn =
+        checks.isEmpty ? false : try await load.pass([refusal.id], in: contents, searchPath: load.searchPaths[0]).isEmpty
+      let some = isIn ? nil : try await loadSome(refusal)
+      result.differences.append(isIn ? refusal.text + "; all rows are in" : "\(refusal.text); \(some ?? "left out")")
+      removed += checks
+    }
+    for constraint in removed { try await restore(constraint, &result) }
+    for view in try await load.refreshed(in: contents) { result.differences.append("\(view.text); left out") }
+  }
+
+  private struct Removed {
+    let table: String
+    let name: String
+    let definition: String
+  }
+
+  /// The tables of those entries, with what they are partitions or children of.
+  private static let tables = """
+    WITH RECURSIVE up(oid) AS (
+      SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, unnest($1::text[]) entry
+        WHERE starts_with(entry || ' ', \(entry))
+      UNION SELECT i.inhparent FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.oid)
+    """
+
+  /// As a table of contents has it, without line breaks.
+  private static let entry =
+    "translate(format('TABLE DATA %s %s ', n.nspname, c.relname), E'\\n\\r', '  ')"
+
+  private static let foreignKeys = """
+    \(tables) SELECT DISTINCT c.conrelid::regclass, quote_ident(c.conname), pg_catalog.pg_get_constraintdef(c.oid) FROM up
+    JOIN pg_catalog.pg_constraint c ON up.oid IN (c.conrelid, c.confrelid) WHERE c.contype = 'f' AND c.conparentid = 0
+    """
+
+  private static let checks = """
+    \(tables) SELECT DISTINCT c.conrelid::regclass, quote_ident(c.conname), pg_catalog.pg_get_constraintdef(c.oid) FROM up
+    JOIN pg_catalog.pg_constraint c ON c.conrelid = up.oid WHERE c.contype = 'c' AND c.convalidated AND c.coninhcount = 0
+    """
+
+  private func removedConstraints(_ sql: String, _ names: String) async throws -> [Removed] {
+    var removed: [Removed] = []
+    for row in try await session.query(sql, [names]) {
+      let one = Removed(table: try row.text(0), name: try row.text(1), definition: try row.text(2))
+      if try await unlessRefused({ _ = try await session.query("ALTER TABLE \(one.table) DROP CONSTRAINT \(one.name)") }) {
+        removed.append(one)
+      }
+    }
+    return removed
+  }
+
+  private func restore(_ one: Removed, _ result: inout Result) async throws {
+    let adding = "ALTER TABLE \(one.table) ADD CONSTRAINT \(one.name) \(one.definition)"
+    if try await unlessRefused({ _ = try await session.query(adding) }) { return }
+    let what = "constraint \(one.name) of table \(one.table) does not hold for the rows that are there"
+    if try await unlessRefused({ _ = try await session.query(adding + " NOT VALID") }) {
+      result.differences.append(printable(what + Self.notChecked))
+      result.later.append("ALTER TABLE \(one.table) VALIDATE CONSTRAINT \(one.name);")
+    } else {
+      result.differences.append(printable(what + "; left out"))
+      result.later.append(adding + ";")
+    }
+  }
+
   /// In words; nil where none of its rows is taken, or it is no table's.
   private func loadSome(_ refusal: Refusal) async throws -> String? {
-    guard refusal.name.hasPrefix("TABLE DATA ") else { return nil }
+    let found = try await session.query(
+      """
+      SELECT c.oid, format('%I.%I', n.nspname, c.relname),
+        (SELECT array_to_json(array_agg(a.attname)) FROM pg_catalog.pg_attribute a
+          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind = 'r' AND starts_with($1 || ' ', \(Self.entry))
+      """, [refusal.name])
+    // Two of one name for a table of contents: which one is meant it does not say.
+    guard found.count == 1, let row = found.first, let columns = row[2] else { return nil }
+    let table = RowSalvage.Table(
+      name: try row.text(1), columns: Set(try JSONDecoder().decode([String].self, from: Data(columns.utf8))))
     let triggers = try await session.query(
       """
-      SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', t.tgrelid::regclass, t.tgname),
-        format('ALTER TABLE %s ENABLE %s TRIGGER %I', t.tgrelid::regclass, CASE t.tgenabled WHEN 'A' THEN 'ALWAYS' END, t.tgname)
-      FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND starts_with($1 || ' ', format('TABLE DATA %s %s ', n.nspname, c.relname))
-      """, [refusal.name])
+      SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', tgrelid::regclass, tgname),
+        format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, CASE tgenabled WHEN 'A' THEN 'ALWAYS' END, tgname)
+      FROM pg_catalog.pg_trigger WHERE tgrelid = $1::oid AND NOT tgisinternal AND tgenabled IN ('O', 'A')
+      """, [try row.text(0)])
     // They are for what the application writes.
     for trigger in triggers { _ = try await session.query(try trigger.text(0)) }
-    let outcome = await settled { try await RowSalvage(load: load, session: session).run(refusal.id) }
+    let outcome = await settled { try await RowSalvage(load: load, session: session).run(refusal.id, into: table) }
     for trigger in triggers { _ = try await session.query(try trigger.text(1)) }
-    let found = try outcome.get()
-    if found.taken == 0 { return nil }
-    if found.refusedCount == 0 { return "all \(Format.count(found.taken, "row is", "rows are")) in" }
-    let numbers =
-      found.refused.map(Format.count).joined(separator: ", ") + (found.refusedCount > found.refused.count ? ", …" : "")
-    return
-      "\(Format.count(found.taken, "row is", "rows are")) in, \(Format.count(found.refusedCount)) left out (number \(numbers) of the dump)"
-      + (found.reason.map { ": " + printable($0) } ?? "")
+    return try outcome.get().words
   }
 
   /// Nil where it cannot be added so, either.
@@ -86,12 +159,10 @@ struct LeftOut: Sendable {
     guard refusal.isForeignKey else { return nil }
     let definition = Self.statements(try await load.script([refusal])).split(separator: "\n")
       .filter { !$0.hasPrefix("--") && !$0.hasPrefix("\\") }.joined(separator: "\n").trimming(" \n;")
-    return await unlessRefused {
-      let before = try await session.query(Self.notValid).map { $0[0] }
-      // One statement a message: whatever the archive holds, it cannot become two.
-      _ = try await session.query(definition + " NOT VALID")
-      return try await session.query(Self.notValid).filter { !before.contains($0[0]) }.compactMap { $0[1] }
-    }
+    let before = try await session.query(Self.notValid).map { $0[0] }
+    // One statement a message: whatever the archive holds, it cannot become two.
+    guard try await unlessRefused({ _ = try await session.query(definition + " NOT VALID") }) else { return nil }
+    return try await session.query(Self.notValid).filter { !before.contains($0[0]) }.compactMap { $0[1] }
   }
 
   private static let notValid = """
@@ -99,39 +170,14 @@ struct LeftOut: Sendable {
     FROM pg_catalog.pg_constraint WHERE contype = 'f' AND NOT convalidated
     """
 
-  /// The rows, with the CHECK constraints of their table taken away for the moment.
-  private func loadUnchecked(_ refusal: Refusal) async throws -> [String]? {
-    let checks = try await session.query(
-      """
-      WITH RECURSIVE up(oid) AS (
-        SELECT c.oid FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-          WHERE starts_with($1 || ' ', format('TABLE DATA %s %s ', n.nspname, c.relname))
-        UNION SELECT i.inhparent FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = up.oid)
-      SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname),
-        format('ALTER TABLE %s ADD CONSTRAINT %I %s', c.conrelid::regclass, c.conname, pg_catalog.pg_get_constraintdef(c.oid)),
-        format('ALTER TABLE %s VALIDATE CONSTRAINT %I;', c.conrelid::regclass, c.conname)
-      FROM up JOIN pg_catalog.pg_constraint c ON c.conrelid = up.oid
-      WHERE c.contype = 'c' AND c.convalidated AND c.coninhcount = 0
-      """, [refusal.name])
-    if checks.isEmpty { return nil }
-    let dropped = await unlessRefused {
-      try await session.transaction(checks.compactMap { $0[0] })
-      return []
-    }
-    guard dropped != nil else { return nil }
-    let isLoaded = try await load.pass([refusal.id], in: contents, searchPath: load.searchPaths[0]).isEmpty
-    // Where they cannot be added, the evidence tells that they are missing.
-    _ = await unlessRefused {
-      for check in checks { _ = try await session.query(try check.text(1) + (isLoaded ? " NOT VALID" : "")) }
-      return []
-    }
-    return isLoaded ? checks.compactMap { $0[2] } : nil
-  }
-
-  private func unlessRefused(_ body: () async throws -> [String]) async -> [String]? {
-    do { return try await body() } catch {
-      log.info("\(printable("\(error)"))")
-      return nil
+  /// - Returns: whether PostgreSQL took it.
+  private func unlessRefused(_ body: () async throws -> Void) async throws -> Bool {
+    do {
+      try await body()
+      return true
+    } catch let error as DatabaseError {
+      log.info("\(printable(error.message))")
+      return false
     }
   }
 

@@ -104,8 +104,7 @@ struct Rehearsal: Sendable {
   private func load(_ source: ArchiveSource, as loader: Loader?) async throws -> [Refusal]? {
     let restore = ArchiveRestore(
       settings: loader?.settings ?? server.settings, program: client.program, clientMajor: client.major,
-      serverMajor: server.major, base: base, role: loader?.owner.role,
-      options: try await staging.options(for: loader?.settings ?? server.settings))
+      serverMajor: server.major, base: base, role: loader?.owner.role)
     let backends = BackendWatch(.database(staging.name), server.settings, server.waits, limit: server.waits.stall)
     let looking = Task { await backends.look(every: .seconds(1)) }
     defer { looking.cancel() }

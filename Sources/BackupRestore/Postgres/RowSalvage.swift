@@ -13,26 +13,43 @@ struct RowSalvage: Sendable {
     var refused: [Int] = []
     var refusedCount = 0
     var reason: String?
+
+    /// Nil where nothing is in.
+    var words: String? {
+      if taken == 0 { return nil }
+      if refusedCount == 0 { return "all \(Format.count(taken, "row is", "rows are")) in" }
+      let numbers = refused.map(Format.count).joined(separator: ", ") + (refusedCount > refused.count ? ", …" : "")
+      return
+        "\(Format.count(taken, "row is", "rows are")) in, \(Format.count(refusedCount)) left out (number \(numbers) of the dump)"
+        + (reason.map { ": " + printable($0) } ?? "")
+    }
   }
 
   /// Bytes that are sent at once, but for a row that is larger.
   private static let batch = 1 << 18
   private static let mostNamed = 5
 
+  /// Which table, by its OID's own name, and the columns that COPY may name.
+  struct Table: Sendable {
+    let name: String
+    let columns: Set<String>
+  }
+
   /// All in one transaction.
   ///
-  /// - Parameter id: of an entry with a table's data.
-  func run(_ id: Int) async throws -> Outcome {
+  /// - Parameter id: of the entry with the table's data.
+  func run(_ id: Int, into table: Table) async throws -> Outcome {
     let list = try load.list([id])
     return try await load.source.read(opened: true) { archive, input in
       let pipe = try FileDescriptor.pipe(options: .closeOnExec)
       let command = Command(
         load.restore.program, ["--file=-", "--use-list=\(list)"] + (archive.map { [$0] } ?? []), environment: load.restore.base)
       let errors = ClientErrors("pg_restore", isQuiet: true)
+      let watch = StallDetector(limit: load.backends.limit, patience: load.backends.limit)
       async let printing = settled {
-        try await Runner.run(command, input: input, output: .descriptor(pipe.writeEnd), errors: errors.take)
+        try await Runner.run(command, input: input, output: .descriptor(pipe.writeEnd), watch: watch, errors: errors.take)
       }
-      let outcome = await settled { try await take(from: pipe.readEnd) }
+      let outcome = await settled { try await take(from: pipe.readEnd, into: table, watch) }
       try pipe.readEnd.close()
       let ending = try await printing.get().ending
       if case .success = outcome, !ending.succeeded {
@@ -45,58 +62,116 @@ struct RowSalvage: Sendable {
   }
 
   /// A script of pg_restore's: what it sets, then `COPY … FROM stdin;`, rows, and `\.`.
-  private func take(from descriptor: FileDescriptor) async throws -> Outcome {
-    var (outcome, copy): (Outcome, String?) = (Outcome(), nil)
+  private func take(from descriptor: FileDescriptor, into table: Table, _ watch: StallDetector) async throws -> Outcome {
+    var (outcome, copy, header): (Outcome, String?, String) = (Outcome(), nil, "")
     var (rest, rows): ([UInt8], [ArraySlice<UInt8>]) = ([], [])
-    var size = 0
+    var (size, searched) = (0, 0)
     try await session.execute("BEGIN")
     do {
       while true {
         let chunk = try await blocking {
-          try [UInt8](unsafeUninitializedCapacity: 1 << 16) { $1 = try descriptor.read(into: UnsafeMutableRawBufferPointer($0)) }
+          try [UInt8](unsafeUninitializedCapacity: 1 << 18) { $1 = try descriptor.read(into: UnsafeMutableRawBufferPointer($0)) }
         }
         if chunk.isEmpty { break }
+        watch.touch()
         rest += chunk
-        var start = rest.startIndex
-        while let end = rest[start...].firstIndex(of: 0x0A) {
+        var start = 0
+        // What has been looked through is not again: a row may be as long as PostgreSQL's longest.
+        while let end = rest[max(start, searched)...].firstIndex(of: 0x0A) {
           let line = rest[start..<end]
-          start = end + 1
+          (start, searched) = (end + 1, end + 1)
           guard let statement = copy else {
-            copy = try await begin(String(decoding: line, as: UTF8.self))
+            header = try await heard(String(decoding: line, as: UTF8.self), after: header)
+            if header.hasPrefix("COPY "), BareTable.isWhole(header) {
+              guard let made = try await begin(header, table) else { throw Unknown() }
+              copy = made
+            }
             continue
           }
-          if line.elementsEqual("\\.".utf8) {
-            try await put(rows[...], by: statement, &outcome)
-            (rows, size, copy) = ([], 0, nil)
-            continue
+          let isEnd = line.elementsEqual("\\.".utf8)
+          if !isEnd {
+            rows.append(line)
+            size += line.count
           }
-          rows.append(line)
-          size += line.count
-          if size >= Self.batch {
+          if isEnd || size >= Self.batch {
             try await put(rows[...], by: statement, &outcome)
+            watch.touch()
             (rows, size) = ([], 0)
           }
+          if isEnd { (copy, header) = (nil, "") }
         }
+        searched = rest.count - start
         rest.removeSubrange(..<start)
       }
       try await session.execute("COMMIT")
       return outcome
+    } catch is Unknown {
+      try await session.execute("ROLLBACK")
+      return Outcome()
     } catch {
       try? await session.execute("ROLLBACK")
       throw error
     }
   }
 
-  /// - Returns: the statement, where the line is that.
-  private func begin(_ line: String) async throws -> String? {
-    if line.hasPrefix("SET client_encoding = ") { _ = try await session.query("SET LOCAL" + line.dropFirst(3)) }
-    guard line.hasPrefix("COPY "), line.hasSuffix(" FROM stdin;") else { return nil }
-    // What CHECK constraints and generated columns call may find by it.
-    try await session.execute("SET LOCAL search_path = \(load.searchPaths[0])")
-    for (name, value) in load.restore.options {
-      _ = try await session.query("SELECT pg_catalog.set_config($1, $2, true)", [name, value])
+  /// The archive names other columns than the table has.
+  private struct Unknown: Error {}
+
+  /// The statement as far as it has come: a name may have lines.
+  private func heard(_ line: String, after header: String) async throws -> String {
+    if !header.isEmpty { return header + "\n" + line }
+    if line.hasPrefix("SET client_encoding = "), BareTable.isWhole(line) {
+      _ = try await session.query("SET LOCAL" + line.dropFirst(3))
     }
-    return line
+    return line.hasPrefix("COPY ") ? line : ""
+  }
+
+  /// Nothing of the archive's is run but the names of columns that the table has.
+  private func begin(_ header: String, _ table: Table) async throws -> String? {
+    guard let columns = Self.columns(header), Set(columns) == table.columns else { return nil }
+    // What CHECK constraints and generated columns call may find by it, and what they read: the database's own, not this session's.
+    try await session.execute("SET LOCAL search_path = \(load.searchPaths[0])")
+    for name in ["TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits", "bytea_output", "lc_monetary", "xmlbinary"] {
+      _ = try await session.query("SET LOCAL \(name) TO DEFAULT")
+    }
+    return "COPY \(table.name) (\(columns.map(SQL.identifier).joined(separator: ", "))) FROM STDIN"
+  }
+
+  /// The columns that `COPY a."b c" (x, "y z") FROM stdin;` names; nil where it is another statement.
+  static func columns(_ statement: String) -> [String]? {
+    var rest = Substring(statement)
+    func taken(_ text: String) -> Bool {
+      guard rest.hasPrefix(text) else { return false }
+      rest = rest.dropFirst(text.count)
+      return true
+    }
+    func identifier() -> String? {
+      if !taken("\"") {
+        let plain = rest.prefix { $0.isLetter || $0.isNumber || $0 == "_" || $0 == "$" }
+        rest = rest.dropFirst(plain.count)
+        return plain.isEmpty ? nil : String(plain)
+      }
+      var name = ""
+      while let character = rest.popFirst() {
+        if character != "\"" {
+          name.append(character)
+        } else if taken("\"") {
+          name += "\""
+        } else {
+          return name
+        }
+      }
+      return nil
+    }
+    guard taken("COPY "), identifier() != nil else { return nil }
+    if taken("."), identifier() == nil { return nil }
+    guard taken(" (") else { return nil }
+    var columns: [String] = []
+    repeat {
+      guard let name = identifier() else { return nil }
+      columns.append(name)
+    } while taken(", ")
+    return taken(")") && rest == " FROM stdin;" ? columns : nil
   }
 
   private func put(_ rows: ArraySlice<ArraySlice<UInt8>>, by statement: String, _ outcome: inout Outcome) async throws {

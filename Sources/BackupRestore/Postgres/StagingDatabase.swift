@@ -18,6 +18,11 @@ struct StagingDatabase: Sendable {
   /// - Throws: `DatabaseError` with what PostgreSQL said.
   func create() async throws {
     _ = try await server.session.query(properties.create(name, serverMajor: server.major))
+    for setting in StoredSettings.whileLoading(properties.settings, owner: properties.owner) {
+      let (name, value) = (DatabaseProperties.settingName(setting.name), DatabaseProperties.settingValue(setting))
+      // What is refused is refused again when all are given, and told then.
+      _ = try? await server.session.query("ALTER DATABASE \(database) SET \(name) = \(value)")
+    }
     // Superusers alone pass the limit; it stays for them.
     if try await isSuperuser() { return }
     try await run([
@@ -29,21 +34,6 @@ struct StagingDatabase: Sendable {
     if server.major >= 15 {
       _ = try await server.open(name).query("GRANT CREATE ON SCHEMA public TO \(SQL.identifier(owner))")
     }
-  }
-
-  /// What is set in the sessions that load it, by name; what PostgreSQL refuses there would keep them out.
-  ///
-  /// - Parameter settings: of who loads it.
-  func options(for settings: DatabaseSettings) async throws -> [String: String] {
-    let wanted = StoredSettings.whileLoading(properties.settings, owner: properties.owner)
-    if wanted.isEmpty { return [:] }
-    let session = try await Connection(settings, database: name, waits: server.waits)
-    var options: [String: String] = [:]
-    for setting in wanted {
-      let set = try? await session.query("SELECT pg_catalog.set_config($1, $2, false)", [setting.name, setting.value])
-      if set != nil { options[setting.name] = setting.value }
-    }
-    return options
   }
 
   func isSuperuser() async throws -> Bool {
@@ -69,6 +59,7 @@ struct StagingDatabase: Sendable {
   /// - Parameter opening: settings that keep everybody out are left out, too.
   func prepare(opening: Bool = false) async throws -> Prepared {
     var prepared = Prepared()
+    _ = try await server.session.query("ALTER DATABASE \(database) RESET ALL")
     for statement in properties.replay(on: name, missing: missing) {
       do { _ = try await server.session.query(statement) } catch let error as DatabaseError {
         prepared.leftOut.append(printable("\(statement.replacing(database, with: SQL.identifier(live))): \(error.message)"))

@@ -67,6 +67,11 @@ struct DatabasePreflight: Sendable {
     }
     if !missing.isEmpty, let error = try await roles.error() {
       for role in missing where role.granted {
+        if plan.acceptsDifferences {
+          log.warning(
+            "accepted: role \(printable(role.name)) is missing and cannot be created: what was granted to it is left out")
+          continue
+        }
         problems.append(
           Problem(
             "role \(role.name) is named in grants, is missing, and \(user) cannot create it: \(error)",

@@ -126,7 +126,6 @@ extension Staging {
     let restore = ArchiveRestore(
       settings: loader?.settings ?? server.settings, program: client.program, clientMajor: client.major,
       serverMajor: server.major, base: invocation.environment, role: loader?.owner.role,
-      options: try await staging.options(for: loader?.settings ?? server.settings),
       keepTablespaces: keepsTablespaces[target.live] ?? true)
     let paths = try await SearchPaths.read(staging.properties, owner: staging.owner, server.session)
     let spool = try await spooled(target, in: scratch)
