@@ -42,7 +42,7 @@ import Testing
     #expect(failed.message("failed").utf8.count <= Pod.longestMessage && failed.reason == "many are missing")
     var warned = Said()
     for text in ["first", "second"] { warned.add(text, .warning) }
-    #expect(warned.reason == "first" && warned.message("ok") == "ok\nwarning: first\nwarning: second\n")
+    #expect(warned.reason == "second" && warned.message("ok") == "ok\nwarning: first\nwarning: second\n")
   }
 
   @Test func whereThereIsNoSuchFileNoneIsMade() throws {

@@ -20,6 +20,15 @@ import Testing
     #expect(Self.one.differences(in: copy, owners: true) == ["view public.b is missing", "view public.c was not there"])
   }
 
+  /// Of sets of before, too.
+  @Test(arguments: [1, nil]) func aDefaultOfNullIsNone(hashing: Int?) {
+    var saved = Self.schema(["default value": ["for public.t.a": "fb329000228cc5a2", "for public.t.b": "1"]])
+    if hashing == nil { saved.hashing = nil }
+    let without = Self.schema(["default value": ["for public.t.b": "1"]])
+    #expect(saved.differences(in: without, owners: true) == [] && without.differences(in: saved, owners: true) == [])
+    #expect(saved.differences(in: Self.schema([:]), owners: true) == ["default value for public.t.b is missing"])
+  }
+
   @Test func whatWasHashedInAnotherWayIsComparedByNames() {
     var old = Self.one
     old.hashing = nil

@@ -42,7 +42,8 @@ public struct Backup: Sendable {
       let saved = try await SaveSet(plan: plan, session: session).run()
       output(saved.text)
       if let failure = saved.failure { throw failure }
-      for entry in plan.catalog.of(host) where !entry.gone.isEmpty {
+      let halves = Postponement(repositories: invocation.repositories, work: .retention).halves(plan.catalog.sets)
+      for entry in plan.catalog.of(host) where !entry.gone.isEmpty && !halves.contains(entry.id.text) {
         log.warning("set \(entry.id) is damaged: \(entry.lost); somebody or something forgot it, or the storage lost it")
       }
 

@@ -38,7 +38,10 @@ struct CheckRepositories: Sendable {
     }
     if found.contains(.damaged) || !damaged.isEmpty { return .damaged }
     let postponement = Postponement(repositories: repositories, work: .check)
-    if found.contains(.locked) { return await postponement.begin(catalog?.sets ?? []) ? .locked : .damaged }
+    if found.contains(.locked) {
+      guard let catalog else { return .damaged }
+      return await postponement.begin(catalog.sets) ? .locked : .damaged
+    }
     // Where a mark cannot go, the next night that is locked out is told at once.
     if let catalog { try? await postponement.end(catalog.sets) }
     return .whole

@@ -30,14 +30,9 @@ struct RehearseSet: Sendable {
               "database \(printable(part.name)) is not rehearsed: \(why); whether it can be restored is known from drills alone")
           }
         } else {
-          do {
-            guard let outcome = try await rehearsal(of: part, staging).run() else { continue }
-            rehearsed.refused = outcome.refused + outcome.differing
-            tell(outcome, part.name)
-          } catch let failure as Failure where failure.status == .verificationFailed {
-            // A restore would end so, too.
-            rehearsed.refused = failure.problems.map(\.fact)
-          }
+          guard let outcome = try await rehearsal(of: part, staging).run() else { continue }
+          rehearsed.refused = outcome.refused + outcome.differing
+          tell(outcome, part.name)
         }
         parts.databases[index].part.rehearsed = rehearsed
       } catch let error as CancellationError { throw error } catch {

@@ -93,7 +93,7 @@ public struct Drill: Sendable {
       let preflight = DatabasePreflight(
         server: server, plan: plan, live: [], makesRoles: !server.settings.prefix.isEmpty)
       problems += try await preflight.problems(clients: checked.found.clients, base: invocation.environment)
-      if problems.isEmpty { checked.found.missingRoles = try await SavedRoles(plan, server).unmakeableOwners() }
+      if problems.isEmpty { checked.found.missingRoles = try await SavedRoles(plan, server).unmakeable() }
     }
     if let files = plan.files {
       let preflight = FilesPreflight(plan: plan, files: files, session: session)

@@ -18,12 +18,17 @@ public struct StatusReport: Sendable {
   public func run() async -> ExitStatus {
     async let repositories = repositoryLines()
     let first = await nearbyLines(Self.patience)
-    output(first.lines.joined(separator: "\n"))
+    output((first.text + (first.kept.map { [$0] } ?? [])).joined(separator: "\n"))
     output(await repositories.joined(separator: "\n"))
     if first.isLate {
-      let said = Set(first.lines)
-      let late = await nearbyLines(Self.longPatience).lines.filter { !said.contains($0) }
-      if !late.isEmpty { output((["later:"] + late).joined(separator: "\n")) }
+      let (said, late) = (Set(first.text), await nearbyLines(Self.longPatience))
+      var more = late.text.filter { !said.contains($0) }
+      if first.kept == nil {
+        more += late.kept.map { [$0] } ?? []
+      } else if first.sizes == nil {
+        more += (late.sizes ?? [:]).sorted { $0.key < $1.key }.map { "size of previous \($0.key): \(Format.bytes($0.value))" }
+      }
+      if !more.isEmpty { output((["later:"] + more).joined(separator: "\n")) }
     }
     return .done
   }
@@ -54,6 +59,9 @@ public struct StatusReport: Sendable {
 
   private struct Lines {
     var text: [String] = []
+    /// What can be rolled back to, as a table, and how large it is where that is known.
+    var kept: String?
+    var sizes: [RestoreID: Int]?
     var isLate = false
 
     /// - Parameter what: nil: the error names it.
@@ -72,7 +80,7 @@ public struct StatusReport: Sendable {
     var held: String?
   }
 
-  private func nearbyLines(_ patience: (asking: Duration, kept: Duration)) async -> (lines: [String], isLate: Bool) {
+  private func nearbyLines(_ patience: (asking: Duration, kept: Duration)) async -> Lines {
     async let asking = within(patience.asking) { try await askServer() }
     async let application = within(patience.asking) { try await invocation.application()?.status() ?? [] }
     let looked = await within(patience.asking) { try await blocking { try askVolume() } }
@@ -100,7 +108,7 @@ public struct StatusReport: Sendable {
     case .success(let text): lines.text += text
     case .failure(let error): lines.miss("application", error)
     }
-    return (lines.text, lines.isLate)
+    return lines
   }
 
   /// - Parameter isKnown: whether volume and server have both answered: of half of it nothing is said to be missing.
@@ -118,9 +126,8 @@ public struct StatusReport: Sendable {
     guard isKnown else { return lines.text.append("kept for rollback: unknown, until the rest answers") }
     if left.unfinished.isEmpty, let last = left.states.last { lines.text.insert("live: \(last.replacement)", at: 0) }
     if left.unfinished.isEmpty, left.states.isEmpty { lines.text.insert("live: no restore is known", at: 0) }
-    lines.text.append(
-      left.states.isEmpty ? "kept for rollback: nothing" : PreviousState.table(of: left.states, left.sizes ?? [:], typing: volume)
-    )
+    if left.states.isEmpty { return lines.text.append("kept for rollback: nothing") }
+    (lines.kept, lines.sizes) = (PreviousState.table(of: left.states, left.sizes ?? [:], typing: volume), left.sizes)
   }
 
   private func askServer() async throws -> Asked {

@@ -87,7 +87,7 @@ struct ArchiveLoad: Sendable {
   /// Event triggers and what is said of them: from the moment one is there it decides about all that comes after it, of our own second
   /// tries too. They come last of all.
   static func isOfEventTrigger(_ entry: Entry) -> Bool {
-    entry.text.hasPrefix("EVENT TRIGGER ") || entry.text.contains(" - EVENT TRIGGER ")
+    ["EVENT TRIGGER ", "COMMENT - EVENT TRIGGER ", "SECURITY LABEL - EVENT TRIGGER "].contains { entry.text.hasPrefix($0) }
   }
 
   /// The archive's table of contents, in its order.

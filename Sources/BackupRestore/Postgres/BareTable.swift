@@ -9,9 +9,10 @@ struct BareTable: Equatable {
   /// Nil where the script creates no table of columns, or has nothing to be left out. pg_dump begins a line for each column or constraint.
   init?(_ script: String) {
     let lines = script.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-    guard let start = lines.firstIndex(where: { $0.hasPrefix("CREATE ") && $0.contains("TABLE ") && $0.hasSuffix(" (") }) else {
-      return nil
-    }
+    // The first of all: a name may have lines, and one of them look so.
+    guard let start = lines.firstIndex(where: { $0.hasPrefix("CREATE ") }), lines[start].contains("TABLE "),
+      lines[start].hasSuffix(" ("), Self.isWhole(lines[start] + ")")
+    else { return nil }
     var (columns, found, current): ([String], Set<String>, String) = ([], [], "")
     var index = start + 1
     while index < lines.count, !current.isEmpty || !lines[index].hasPrefix(")") {
@@ -34,12 +35,13 @@ struct BareTable: Equatable {
 
   /// Of a column or constraint what stays, and what goes.
   private static func bare(_ entry: String) -> (kept: String?, left: String?) {
-    if entry.hasPrefix("    CONSTRAINT ") { return (nil, "its CHECK constraints") }
+    if entry.hasPrefix("    CONSTRAINT "), entry.contains(" CHECK (") { return (nil, "its CHECK constraints") }
     if let range = entry.firstRange(of: " GENERATED ALWAYS AS ("), entry.contains(" STORED") {
       return (String(entry[..<range.lowerBound]), "its generated values")
     }
     guard let range = entry.firstRange(of: " DEFAULT ") else { return (entry, nil) }
-    return (entry[..<range.lowerBound] + (entry.hasSuffix(" NOT NULL") ? " NOT NULL" : ""), "its defaults")
+    let end = [" NOT NULL", " NOT NULL NO INHERIT"].first(where: entry.hasSuffix) ?? ""
+    return (entry[..<range.lowerBound] + end, "its defaults")
   }
 
   /// Whether every quote and parenthesis is closed.

@@ -63,14 +63,15 @@ struct EvidenceReader: Sendable {
         ? "it is an extension's, and the server has no restrict_nonsystem_relation_kind: update PostgreSQL" : nil
       let name = try row.text(0)
       return Table(
-        name: name, oid: try row.text(1), file: row[5], copy: row[2], unread: elsewhere ?? unchecked ?? Self.unnamed(name),
+        name: name, oid: try row.text(1), file: row[5], copy: row[2],
+        unread: elsewhere ?? unchecked ?? Self.unnamed(name + (row[2] ?? "")),
         lock: try row.text(4), root: row[7])
     }
   }
 
   /// In a database without an encoding a name may be bytes that are no text: no statement of ours can say it.
   private static func unnamed(_ name: String) -> String? {
-    name.unicodeScalars.contains("\u{FFFD}") ? "its name is no UTF-8" : nil
+    name.unicodeScalars.contains("\u{FFFD}") ? "its name, or a column's, is no UTF-8" : nil
   }
 
   func evidence(_ tables: [Table]) async throws -> [TableEvidence] {
@@ -130,7 +131,7 @@ struct EvidenceReader: Sendable {
     for row in rows where row[2] != nil {
       all[try row.text(0)] = (.init(last: try row.int(2), called: true), row.isTrue(1))
     }
-    let silent = byName ? rows.filter { $0[2] == nil } : []
+    let silent = byName ? try rows.filter { row in try row[2] == nil && Self.unnamed(try row.text(0)) == nil } : []
     for start in stride(from: 0, to: silent.count, by: 100) {
       let some = silent[start..<min(start + 100, silent.count)]
       let values = try some.indices.map { "SELECT \($0), last_value, is_called FROM \(try silent[$0].text(0))" }

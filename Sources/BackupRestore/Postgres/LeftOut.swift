@@ -24,7 +24,8 @@ struct LeftOut: Sendable {
     let data = refused.filter(\.isData)
     if !data.isEmpty { try await settleRows(data, &result) }
     var rest: [Refusal] = []
-    for refusal in refused where !refusal.isData {
+    // Views have been made again behind their rows, and told.
+    for refusal in refused where !refusal.isData && (data.isEmpty || !refusal.isOfView) {
       if !refusal.isMade, let later = try await addForeignKey(refusal), !later.isEmpty {
         result.later += later
         result.differences.append("\(refusal.text)\(Self.notChecked)")
@@ -50,11 +51,18 @@ struct LeftOut: Sendable {
       if let owner = table.owner { _ = try await unlessRefused { _ = try await session.query(owner) } }
       made.insert(refusal.id)
       result.differences.append("\(refusal.text); made without \(table.without)")
-      result.later.append(script.split(separator: "\n").map { "-- \($0)" }.joined(separator: "\n"))
+      result.later.append(Self.comment(script))
     }
     if made.isEmpty { return refused }
-    let others = refused.filter { !made.contains($0.id) }.map(\.id)
-    return try await load.pass(others, in: contents, searchPath: load.searchPaths[0]).sorted(by: contents)
+    let others = refused.filter { !made.contains($0.id) && !$0.isMade }.map(\.id)
+    let still = try await load.pass(others, in: contents, searchPath: load.searchPaths[0])
+    return (refused.filter(\.isMade) + still).sorted(by: contents)
+  }
+
+  /// A script that is read and not run. To psql a carriage return ends a comment, too: none stays, so that no name becomes a command.
+  static func comment(_ script: String) -> String {
+    let lines = script.unicodeScalars.split(separator: "\n", omittingEmptySubsequences: false)
+    return lines.map { "-- " + String(String.UnicodeScalarView($0)).replacing("\r", with: "\\r") }.joined(separator: "\n")
   }
 
   // MARK: Rows
@@ -64,11 +72,15 @@ struct LeftOut: Sendable {
     var removed = try await removedConstraints(Self.foreignKeys, names)
     for refusal in data {
       let checks = try await removedConstraints(Self.checks, SQL.array([refusal.name]))
-      // Without them all may be in, and what is refused is a row's own.
-      let isIn =
-        checks.isEmpty ? false : try await load.pass([refusal.id], in: contents, searchPath: load.searchPaths[0]).isEmpty
-      let some = isIn ? nil : try await loadSome(refusal)
-      result.differences.append(isIn ? refusal.text + "; all rows are in" : "\(refusal.text); \(some ?? "left out")")
+      let sentence = try await withoutTriggers(of: refusal) { target in
+        // Without them all may be in, and what is refused is a row's own.
+        if !checks.isEmpty, try await load.pass([refusal.id], in: contents, searchPath: load.searchPaths[0]).isEmpty {
+          return "all rows are in"
+        }
+        guard let target else { return "left out" }
+        return try await RowSalvage(load: load, session: session).run(refusal.id, into: target).words ?? "left out"
+      }
+      result.differences.append("\(refusal.text); \(sentence)")
       removed += checks
     }
     for constraint in removed { try await restore(constraint, &result) }
@@ -127,31 +139,36 @@ struct LeftOut: Sendable {
     }
   }
 
-  /// In words; nil where none of its rows is taken, or it is no table's.
-  private func loadSome(_ refusal: Refusal) async throws -> String? {
+  /// The application's triggers are for what it writes.
+  ///
+  /// - Parameter body: gets the table, where the entry's name means one alone.
+  private func withoutTriggers<T>(of refusal: Refusal, _ body: (RowSalvage.Table?) async throws -> T) async throws -> T {
     let found = try await session.query(
       """
-      SELECT c.oid, format('%I.%I', n.nspname, c.relname),
+      SELECT c.oid, n.nspname, c.relname, s.nspname, r.relname,
         (SELECT array_to_json(array_agg(a.attname)) FROM pg_catalog.pg_attribute a
           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '')
       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      LEFT JOIN pg_catalog.pg_class r ON c.relispartition AND r.oid = pg_catalog.pg_partition_root(c.oid)
+      LEFT JOIN pg_catalog.pg_namespace s ON s.oid = r.relnamespace
       WHERE c.relkind = 'r' AND starts_with($1 || ' ', \(Self.entry))
       """, [refusal.name])
     // Two of one name for a table of contents: which one is meant it does not say.
-    guard found.count == 1, let row = found.first, let columns = row[2] else { return nil }
+    guard found.count == 1, let row = found.first, let columns = row[5] else { return try await body(nil) }
     let table = RowSalvage.Table(
-      name: try row.text(1), columns: Set(try JSONDecoder().decode([String].self, from: Data(columns.utf8))))
+      path: [try row.text(1), try row.text(2)], root: [row[3], row[4]].compactMap(\.self),
+      columns: Set(try JSONDecoder().decode([String].self, from: Data(columns.utf8))))
     let triggers = try await session.query(
       """
       SELECT format('ALTER TABLE %s DISABLE TRIGGER %I', tgrelid::regclass, tgname),
         format('ALTER TABLE %s ENABLE %s TRIGGER %I', tgrelid::regclass, CASE tgenabled WHEN 'A' THEN 'ALWAYS' END, tgname)
       FROM pg_catalog.pg_trigger WHERE tgrelid = $1::oid AND NOT tgisinternal AND tgenabled IN ('O', 'A')
       """, [try row.text(0)])
-    // They are for what the application writes.
     for trigger in triggers { _ = try await session.query(try trigger.text(0)) }
-    let outcome = await settled { try await RowSalvage(load: load, session: session).run(refusal.id, into: table) }
+    let result: Swift.Result<T, any Error>
+    do { result = .success(try await body(table)) } catch { result = .failure(error) }
     for trigger in triggers { _ = try await session.query(try trigger.text(1)) }
-    return try outcome.get().words
+    return try result.get()
   }
 
   /// Nil where it cannot be added so, either.

@@ -58,6 +58,7 @@ struct Refusal: Equatable, Sendable {
 
   /// Rows, which no statement brings back.
   var isData: Bool { name.hasPrefix("TABLE DATA ") || name.hasPrefix("BLOB") }
+  var isOfView: Bool { name.hasPrefix("MATERIALIZED VIEW DATA ") }
   var isTable: Bool { name.hasPrefix("TABLE ") && !isData }
   var isForeignKey: Bool { name.hasPrefix("FK CONSTRAINT ") }
   /// PostgreSQL names its segments so, in every language; `shm_open` is of Linux.

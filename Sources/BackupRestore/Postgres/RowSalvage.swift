@@ -13,6 +13,8 @@ struct RowSalvage: Sendable {
     var refused: [Int] = []
     var refusedCount = 0
     var reason: String?
+    /// False: given up, and nothing of it is in.
+    var isWhole = true
 
     /// Nil where nothing is in.
     var words: String? {
@@ -29,9 +31,12 @@ struct RowSalvage: Sendable {
   private static let batch = 1 << 18
   private static let mostNamed = 5
 
-  /// Which table, by its OID's own name, and the columns that COPY may name.
+  /// The table, and the columns that COPY may name.
   struct Table: Sendable {
-    let name: String
+    /// Schema and name.
+    let path: [String]
+    /// Of a partition those of the table that all of them are of: pg_dump fills them by way of that where a hash may differ. Else empty.
+    let root: [String]
     let columns: Set<String>
   }
 
@@ -41,6 +46,8 @@ struct RowSalvage: Sendable {
   func run(_ id: Int, into table: Table) async throws -> Outcome {
     let list = try load.list([id])
     return try await load.source.read(opened: true) { archive, input in
+      // What is cancelled begins no child, and nobody would close its end of the pipe.
+      try Task.checkCancellation()
       let pipe = try FileDescriptor.pipe(options: .closeOnExec)
       let command = Command(
         load.restore.program, ["--file=-", "--use-list=\(list)"] + (archive.map { [$0] } ?? []), environment: load.restore.base)
@@ -52,7 +59,8 @@ struct RowSalvage: Sendable {
       let outcome = await settled { try await take(from: pipe.readEnd, into: table, watch) }
       try pipe.readEnd.close()
       let ending = try await printing.get().ending
-      if case .success = outcome, !ending.succeeded {
+      // Where it is not read to its end, pg_restore cannot end well either.
+      if case .success(let outcome) = outcome, outcome.isWhole, !ending.succeeded {
         throw Failure(
           .verificationFailed, "pg_restore failed (\(ending.text)): \(errors.first ?? "it said nothing")",
           hint: ending.hint("nothing live was changed; choose another set"))
@@ -66,7 +74,8 @@ struct RowSalvage: Sendable {
     var (outcome, copy, header): (Outcome, String?, String) = (Outcome(), nil, "")
     var (rest, rows): ([UInt8], [ArraySlice<UInt8>]) = ([], [])
     var (size, searched) = (0, 0)
-    try await session.execute("BEGIN")
+    // What is deferred would fail the whole at its end.
+    try await session.execute("BEGIN; SET CONSTRAINTS ALL IMMEDIATE")
     do {
       while true {
         let chunk = try await blocking {
@@ -83,7 +92,7 @@ struct RowSalvage: Sendable {
           guard let statement = copy else {
             header = try await heard(String(decoding: line, as: UTF8.self), after: header)
             if header.hasPrefix("COPY "), BareTable.isWhole(header) {
-              guard let made = try await begin(header, table) else { throw Unknown() }
+              guard let made = try await begin(header, table) else { throw Hopeless() }
               copy = made
             }
             continue
@@ -105,17 +114,25 @@ struct RowSalvage: Sendable {
       }
       try await session.execute("COMMIT")
       return outcome
-    } catch is Unknown {
+    } catch is Hopeless {
       try await session.execute("ROLLBACK")
-      return Outcome()
+      return Outcome(isWhole: false)
     } catch {
       try? await session.execute("ROLLBACK")
       throw error
     }
   }
 
-  /// The archive names other columns than the table has.
-  private struct Unknown: Error {}
+  /// The archive names another table or other columns, or no row is taken.
+  private struct Hopeless: Error {}
+
+  /// So many rows that are refused one by one, and none taken, are no few bad rows.
+  private static let mostInVain = 10_000
+
+  /// What is no row's fault: rights, room, locks, the server itself.
+  private static func isOfServer(_ error: DatabaseError) -> Bool {
+    error.state == "42501" || ["40", "53", "55", "57", "58"].contains { error.state.hasPrefix($0) }
+  }
 
   /// The statement as far as it has come: a name may have lines.
   private func heard(_ line: String, after header: String) async throws -> String {
@@ -128,17 +145,19 @@ struct RowSalvage: Sendable {
 
   /// Nothing of the archive's is run but the names of columns that the table has.
   private func begin(_ header: String, _ table: Table) async throws -> String? {
-    guard let columns = Self.columns(header), Set(columns) == table.columns else { return nil }
+    guard let (path, columns) = Self.target(header), table.columns.isSuperset(of: columns) else { return nil }
+    guard path == table.path || path == table.root else { return nil }
     // What CHECK constraints and generated columns call may find by it, and what they read: the database's own, not this session's.
     try await session.execute("SET LOCAL search_path = \(load.searchPaths[0])")
     for name in ["TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits", "bytea_output", "lc_monetary", "xmlbinary"] {
       _ = try await session.query("SET LOCAL \(name) TO DEFAULT")
     }
-    return "COPY \(table.name) (\(columns.map(SQL.identifier).joined(separator: ", "))) FROM STDIN"
+    return
+      "COPY \(path.map(SQL.identifier).joined(separator: ".")) (\(columns.map(SQL.identifier).joined(separator: ", "))) FROM STDIN"
   }
 
-  /// The columns that `COPY a."b c" (x, "y z") FROM stdin;` names; nil where it is another statement.
-  static func columns(_ statement: String) -> [String]? {
+  /// The table and columns that `COPY a."b c" (x, "y z") FROM stdin;` names; nil where it is another statement.
+  static func target(_ statement: String) -> (path: [String], columns: [String])? {
     var rest = Substring(statement)
     func taken(_ text: String) -> Bool {
       guard rest.hasPrefix(text) else { return false }
@@ -163,15 +182,13 @@ struct RowSalvage: Sendable {
       }
       return nil
     }
-    guard taken("COPY "), identifier() != nil else { return nil }
-    if taken("."), identifier() == nil { return nil }
-    guard taken(" (") else { return nil }
+    guard taken("COPY "), let schema = identifier(), taken("."), let table = identifier(), taken(" (") else { return nil }
     var columns: [String] = []
     repeat {
       guard let name = identifier() else { return nil }
       columns.append(name)
     } while taken(", ")
-    return taken(")") && rest == " FROM stdin;" ? columns : nil
+    return taken(")") && rest == " FROM stdin;" ? ([schema, table], columns) : nil
   }
 
   private func put(_ rows: ArraySlice<ArraySlice<UInt8>>, by statement: String, _ outcome: inout Outcome) async throws {
@@ -183,6 +200,8 @@ struct RowSalvage: Sendable {
       outcome.taken += rows.count
     } catch let error as DatabaseError {
       try await session.execute("ROLLBACK TO SAVEPOINT salvage; RELEASE SAVEPOINT salvage")
+      if Self.isOfServer(error) { throw error }
+      if outcome.taken == 0, outcome.refusedCount >= Self.mostInVain { throw Hopeless() }
       if rows.count == 1 {
         outcome.refusedCount += 1
         outcome.reason = outcome.reason ?? error.message

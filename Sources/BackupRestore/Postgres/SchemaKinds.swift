@@ -33,7 +33,7 @@ extension SchemaReader {
 
   /// Constraints that a partition has from its table get new names at a restore, NOT NULL ones are in the column. What is on a member of an
   /// extension is not dumped, policies excepted. Whether children have a key is kept of what a partition has brought along when it was
-  /// detached, and means nothing there; a default of NULL is none (both measured, 15.20).
+  /// detached, and means nothing there (measured, 15.20).
   var partsOfRelations: String {
     """
     SELECT 'pg_class'::regclass, x.oid, concat_ws(' ', \(flat("pg_get_indexdef(x.oid)")), i.indisclustered, i.indisreplident, t.spcname,
@@ -47,7 +47,7 @@ extension SchemaReader {
     FROM pg_constraint c WHERE c.conparentid = 0 AND c.contype NOT IN ('t', 'n')
       AND (c.conrelid IN (SELECT oid FROM rel) OR c.contypid IN (SELECT oid FROM type))
     UNION ALL SELECT 'pg_attrdef'::regclass, d.oid, \(flat("pg_get_expr(d.adbin, d.adrelid)"))
-    FROM pg_attrdef d JOIN rel r ON r.oid = d.adrelid WHERE pg_get_expr(d.adbin, d.adrelid) !~ '^NULL($|::)'
+    FROM pg_attrdef d JOIN rel r ON r.oid = d.adrelid
     UNION ALL SELECT 'pg_trigger'::regclass, t.oid, concat_ws(' ', \(flat("pg_get_triggerdef(t.oid)")), t.tgenabled)
     FROM pg_trigger t JOIN rel r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
     UNION ALL SELECT 'pg_rewrite'::regclass, w.oid, concat_ws(' ', \(flat("CASE WHEN pg_table_is_visible(r.oid) IS NOT NULL THEN pg_get_ruledef(w.oid) END")), w.ev_enabled)

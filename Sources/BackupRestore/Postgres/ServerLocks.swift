@@ -94,7 +94,11 @@ extension Server {
   }
 
   /// How far this run is, for whoever asks who holds its locks: the session's last statement is all that others see of it.
-  func say(_ progress: String) async throws { _ = try await session.query(Self.saying + SQL.literal(progress)) }
+  /// In ASCII, which every server has.
+  func say(_ progress: String) async throws {
+    let text = String(String.UnicodeScalarView(progress.unicodeScalars.map { $0.isASCII ? $0 : "?" }))
+    _ = try await session.query(Self.saying + SQL.literal(text))
+  }
 
   private static let saying = "SELECT /* progress */ "
 

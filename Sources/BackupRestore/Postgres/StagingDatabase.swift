@@ -82,8 +82,8 @@ struct StagingDatabase: Sendable {
   private func shut() async throws -> String? {
     if let error = await refusal() { return "a connection to it fails: \(error)" }
     // Those of one role are tried on this one.
-    let own = "ROLE \(SQL.identifier(user)) IN DATABASE \(database)"
-    for setting in properties.settings where StoredSettings.loads(setting) && setting.role != user {
+    let own = "ROLE \(SQL.identifier(server.settings.user)) IN DATABASE \(database)"
+    for setting in properties.settings where StoredSettings.loads(setting) && setting.role != server.settings.user {
       guard let role = setting.role, !missing.contains(role), try await isSuperuser() else { continue }
       let change = "ALTER \(own) SET \(setting.name) = \(DatabaseProperties.settingValue(setting))"
       _ = try await server.session.query(change)

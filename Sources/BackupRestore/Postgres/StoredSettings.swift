@@ -18,17 +18,19 @@ extension DatabaseProperties {
 
 enum StoredSettings {
   /// What the application's own functions, views and generated columns may read while they are filled, and `pg_restore --create` would have
-  /// set by then, as the database's own of the role that owns it, or for all. Nothing that could keep the load from its work.
+  /// set by then, as the database's own of the role that owns it, or for all. Nothing that could keep the load from its work, or read
+  /// in another way what pg_dump wrote.
   static func whileLoading(_ settings: [DatabaseProperties.Setting], owner: String) -> [DatabaseProperties.Setting] {
     let wanted = settings.filter { reachRows.contains($0.name.lowercased()) || ($0.name.contains(".") && !loads($0)) }
-    let own = wanted.filter { $0.role == owner }
+    // Money is text of pg_dump's session, which is no owner's.
+    let own = wanted.filter { $0.role == owner && $0.name.lowercased() != "lc_monetary" }
     return wanted.filter { setting in setting.role == nil && !own.contains { $0.name == setting.name } } + own
   }
 
   private static let reachRows: Set<String> = [
-    "timezone", "timezone_abbreviations", "datestyle", "intervalstyle", "lc_monetary", "lc_numeric", "lc_time",
+    "timezone", "timezone_abbreviations", "datestyle", "lc_monetary", "lc_numeric", "lc_time",
     "extra_float_digits",
-    "bytea_output", "xmlbinary", "xmloption", "default_text_search_config", "array_nulls", "transform_null_equals",
+    "bytea_output", "xmlbinary", "xmloption", "default_text_search_config", "transform_null_equals",
     "backslash_quote", "default_toast_compression",
   ]
 

@@ -102,7 +102,8 @@ public enum Program {
   /// How it ended in one line: the cause, where there is one, and not the kind of it.
   private static func headline(_ result: Result<ExitStatus, any Error>, _ status: ExitStatus) -> String {
     var reason: String?
-    if case .failure = result { reason = Screen.shared.said.reason }
+    // Of many the first: the last may say how many more there are.
+    if case .failure(let error) = result { reason = (error as? Failure)?.problems.first?.fact ?? Screen.shared.said.reason }
     if status == .attention || status == .unreadable { reason = Screen.shared.said.reason }
     return "exit code \(status.rawValue): \(reason ?? status.meaning)"
   }

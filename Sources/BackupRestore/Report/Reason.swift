@@ -37,7 +37,7 @@ struct Reason: Sendable {
   /// restic, and the ssh that it starts.
   static let repository = [
     Reason(
-      "no space left on device", "Insufficient Storage", "507", "disk quota exceeded",
+      "no space left on device", "Insufficient Storage", "(507)", "disk quota exceeded",
       hint: "make room where the line above names: in the repository, in RESTIC_CACHE_DIR, or in TMPDIR"),
     Reason("read-only file system", hint: "mount the repository writable"),
     Reason("x509: ", "tls: ", hint: "CERTIFICATE_FILE names the CA that signed the server's certificate"),

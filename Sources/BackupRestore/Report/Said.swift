@@ -19,9 +19,9 @@ struct Said: Sendable {
 
   private var size: Int { entries.reduce(0) { $0 + $1.text.utf8.count + 1 } }
 
-  /// The fact of the last error, or of the first warning where there is none: why a run that did its work wants to be looked at.
+  /// The fact of the last error, or of the last warning where there is none: why a run that did its work wants to be looked at.
   var reason: String? {
-    let entry = entries.last { $0.level.map { $0 >= .error } == true } ?? entries.first { $0.level != nil }
+    let entry = entries.last { $0.level.map { $0 >= .error } == true } ?? entries.last { $0.level != nil }
     return entry?.text.split(separator: "\n").first.map { String($0.drop { $0 != " " }.dropFirst()) }
   }
 

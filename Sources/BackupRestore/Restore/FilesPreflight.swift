@@ -100,19 +100,19 @@ struct FilesPreflight: Sendable {
     let above = Set(plan.paths.map { FilePath($0).removingLastComponent() }.filter { !$0.isEmpty })
     let nested = try above.compactMap { try directory.parent(of: $0.appending("entry")) }
     let probe = FilesProbe(work: work, owner: session.configuration.files?.owner, evidence: evidence)
-    var found: FilesProbe.Found
+    var (found, refused): (FilesProbe.Found, Problem?) = (.init(), nil)
     do { found = try await blocking { try probe.run(parents: swaps ? [directory] + nested : []) } } catch let error as FileError {
-      found = .init(problems: [
-        Problem(
-          "this volume refuses what a restore does to files: \(error)",
-          hint: "mend what the error names, or restore onto another volume")
-      ])
+      refused = Problem(
+        "this volume refuses what a restore does to files: \(error)",
+        hint: "mend what the error names, or restore onto another volume")
     }
     for line in found.limits.lines(entries: evidence.entries) { log.warning("\(line.fact)\n  hint: \(line.hint)") }
     if plan.acceptsDifferences {
       for problem in found.problems { log.warning("accepted: \(problem.fact)") }
       found.problems = []
     }
+    // Nobody can accept what is not known.
+    found.problems += refused.map { [$0] } ?? []
     return found
   }
 

@@ -25,7 +25,7 @@ struct RestorePreflight: Sendable {
     if let server = session.server {
       let preflight = DatabasePreflight(server: server, plan: plan, live: found.live, makesRoles: true)
       problems += try await preflight.problems(clients: found.clients, base: session.invocation.environment)
-      if problems.isEmpty { found.missingRoles = try await SavedRoles(plan, server).unmakeableOwners() }
+      if problems.isEmpty { found.missingRoles = try await SavedRoles(plan, server).unmakeable() }
       for target in plan.databases where found.live.contains(target.live) {
         let sessions = try await server.sessions(in: target.live)
         if sessions.isEmpty { continue }

@@ -26,16 +26,18 @@ struct SavedRoles: Sendable {
     } catch let error as DatabaseError { return error.message }
   }
 
-  /// Owners that are missing and cannot be made: what they own goes to POSTGRES_USER.
-  func unmakeableOwners() async throws -> Set<String> {
-    let missing = try await missing().filter(\.owns)
+  /// Those that are missing and cannot be made: what they own goes to POSTGRES_USER. Those that only have grants are told before, and are
+  /// here where the operator accepts that these go.
+  func unmakeable() async throws -> Set<String> {
+    let missing = try await missing().filter { $0.owns || ($0.granted && plan.acceptsDifferences) }
     if missing.isEmpty { return [] }
     if try await error() == nil { return [] }
-    let (names, user) = (Set(missing.map(\.name)), server.settings.user)
-    log.warning(
-      "\(names.sorted().joined(separator: ", ")) is missing and \(user) may not create roles: what they own will belong to \(user)"
-    )
-    return names
+    let (owners, user) = (missing.filter(\.owns).map(\.name).sorted(), server.settings.user)
+    if !owners.isEmpty {
+      log.warning(
+        "\(owners.joined(separator: ", ")) is missing and \(user) may not create roles: what they own will belong to \(user)")
+    }
+    return Set(missing.map(\.name))
   }
 
   /// Where none is missing, what the operator has changed since, memberships too, is left alone.

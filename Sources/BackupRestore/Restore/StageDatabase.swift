@@ -40,7 +40,7 @@ extension Staging {
       if case .failure(let error) = await analysed {
         try Task.checkCancellation()
         log.warning(
-          "database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand where that is; all other tables have their statistics"
+          "database \(target.live): ANALYZE failed: \(error)\n  hint: run it by hand, or the first queries of what it names are slow"
         )
       }
       let prepared = try await staging.prepare(opening: plan.acceptsDifferences)

@@ -27,7 +27,8 @@ extension DatabaseEvidence {
     var found: [String] = []
     // Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two tables.
     let key = { (name: String) in Array(name.utf8) }
-    let tables = Dictionary(uniqueKeysWithValues: copy.tables.map { (key($0.name), $0) })
+    // Where a database has no encoding two names may be repaired to the same.
+    let tables = Dictionary(copy.tables.map { (key($0.name), $0) }) { first, _ in first }
     let wholes = sameWholes(copy)
     for table in self.tables {
       guard let restored = tables[key(table.name)] else {
@@ -45,7 +46,7 @@ extension DatabaseEvidence {
     }
     let known = Set(self.tables.map { key($0.name) })
     found += copy.tables.filter { !known.contains(key($0.name)) }.map { "table \($0.name) was not there" }
-    let sequences = Dictionary(uniqueKeysWithValues: copy.sequences.map { (key($0.name), $0.before) })
+    let sequences = Dictionary(copy.sequences.map { (key($0.name), $0.before) }) { first, _ in first }
     for sequence in self.sequences {
       guard let restored = sequences[key(sequence.name)] else {
         found.append("sequence \(sequence.name) is missing")

@@ -51,6 +51,9 @@ extension SchemaEvidence {
     return SchemaEvidence(major: major, objects: Dictionary(uniqueKeysWithValues: kinds))
   }
 
+  /// The hash of `NULL`: a default that is none. PostgreSQL keeps it as one, and loses it, with a child table or without (measured, 15.20).
+  private static let null = "fb329000228cc5a2"
+
   func isPrinted(like copy: SchemaEvidence) -> Bool { (major, hashing) == (copy.major, copy.hashing) }
 
   /// Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two objects. Two of one name are one, with
@@ -76,7 +79,8 @@ extension SchemaEvidence {
     // What holds for all that a role makes.
     if !owners { kinds.remove("default acl") }
     return kinds.sorted().flatMap { kind in
-      let (saved, restored) = (byName(kind), copy.byName(kind))
+      let isNone = { (hash: String?) in kind == "default value" && hash == Self.null }
+      let (saved, restored) = (byName(kind).filter { !isNone($0.value) }, copy.byName(kind).filter { !isNone($0.value) })
       let certain = saved.filter { $0.value != nil }
       let tell = { (names: [[UInt8]], one: String, several: String) -> String? in
         let names = names.sorted { $0.lexicographicallyPrecedes($1) }.map { String(decoding: $0, as: UTF8.self) }.filter { name in

@@ -75,7 +75,7 @@ struct Exchange: Sendable {
       if try work.existing(Self.held(index)) != nil {
         let isMissing = try directory.existing(at: path) == nil
         let place = isMissing ? try parent(of: path, in: directory, like: tree) : try parent(of: path, in: tree, like: directory)
-        try work.rename(Self.held(index), to: place, name)
+        try Directory.moving([(work, Self.held(index))]) { try work.rename(Self.held(index), to: place, name) }
       }
       try apply(SwapJournal.Entry(path: entry.path, staged: entry.live, live: entry.staged), path, tree, held: Self.held(index))
     }
