@@ -27,6 +27,9 @@ import Testing
     ("Stat(<config/>) failed: client.GetObject: The specified bucket does not exist", "bucket"),
     ("client.GetObject: Bucket name cannot be shorter than 3 characters", "correct COPY_RESTIC_REPOSITORY"),
     ("unexpected HTTP response (400): 400 Bad Request", "https"), ("open data/00/00: too many open files", "ulimit"),
+    ("LoadRaw(<index/8327cd63c4>): invalid data returned", "damaged"),
+    ("config or key 2318962a is damaged: ciphertext verification failed", "damaged"),
+    ("id 5406cefdc4447037c608a6ea08f4041e not found in repository", "damaged"),
     ("Fatal: unable to open config file: stat r/config: permission denied", "user"),
   ]
 

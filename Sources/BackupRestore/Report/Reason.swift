@@ -65,6 +65,11 @@ struct Reason: Sendable {
     Reason("NoSuchBucket", "specified bucket does not exist", hint: "make the bucket, or correct %RESTIC_REPOSITORY"),
     Reason("invalid backend", "invalid bucket", "Bucket name cannot", hint: "correct %RESTIC_REPOSITORY"),
     Reason("400 Bad Request", hint: "a server that speaks TLS wants https:// in %RESTIC_REPOSITORY"),
+    Reason(
+      "invalid data returned", "ciphertext verification failed", "not found in repository",
+      hint:
+        "the repository is damaged: backup --check says what of it; restic's manual, \"Troubleshooting\", has the repair, and "
+        + "restore --from-copy a second repository where there is one"),
     Reason("too many open files", hint: "raise the limit of open files (ulimit -n)"),
     Reason("permission denied", hint: "let the user that this runs as read and write there"),
   ]
