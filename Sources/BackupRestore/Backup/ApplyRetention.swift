@@ -58,7 +58,7 @@ struct ApplyRetention: Sendable {
         return .done
       }
       log.error(
-        "set \(record.id) is saved, but retention \(!begun.isEmpty ? "could not be ended, and goes on the next night" : "failed")",
+        "set \(record.id) is saved, but retention \(begun.isEmpty ? "failed" : "could not be ended, and goes on the next night")",
         error)
       return .attention
     }

@@ -84,10 +84,14 @@ struct ArchiveLoad: Sendable {
     let text: Substring
   }
 
-  /// Event triggers and what is said of them: from the moment one is there it decides about all that comes after it, of our own second
-  /// tries too. They come last of all.
-  static func isOfEventTrigger(_ entry: Entry) -> Bool {
-    ["EVENT TRIGGER ", "COMMENT - EVENT TRIGGER ", "SECURITY LABEL - EVENT TRIGGER "].contains { entry.text.hasPrefix($0) }
+  /// The entries as they are loaded: event triggers, and what is said of them, last of all. From the moment one is there it decides about all
+  /// that comes after it, of our own second tries too.
+  static func inOrder(_ entries: [Entry]) -> [[Entry]] {
+    let isLast = { (entry: Entry) in
+      ["EVENT TRIGGER ", "COMMENT - EVENT TRIGGER ", "SECURITY LABEL - EVENT TRIGGER "].contains { entry.text.hasPrefix($0) }
+    }
+    let last = entries.filter(isLast)
+    return [entries.filter { !isLast($0) }] + (last.isEmpty ? [] : [last])
   }
 
   /// The archive's table of contents, in its order.

@@ -11,16 +11,11 @@ extension Connection {
       "tcp_user_timeout": "60000",
     ]
     options["password"] = settings.password?.reveal()
-    // dbname may itself be a connection string; expand_dbname 0 takes it as a name, whatever it contains.
     return options
   }
 
   /// What would change the text form of values, keep us from reading, or outlast us on the server.
   nonisolated func pin(_ waits: Waits) async throws {
-    // A database without an encoding may hold any bytes, which the server would refuse to send as UTF-8.
-    if try await value("SELECT pg_catalog.current_setting('server_encoding')") == "SQL_ASCII" {
-      try await execute("SET client_encoding = SQL_ASCII")
-    }
     try await execute(
       """
       SET TimeZone = 'UTC'; SET DateStyle = 'ISO, MDY'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1;

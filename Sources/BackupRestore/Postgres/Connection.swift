@@ -36,6 +36,7 @@ package actor Connection {
     let keywords = options.keys.sorted()
     let values = keywords.map { options[$0] }
     let opened = try await abandonable { () throws -> (Handle, Int) in
+      // dbname may itself be a connection string; expand_dbname 0 takes it as a name, whatever it contains.
       let pointer = withStrings(keywords) { names in withStrings(values) { PQconnectdbParams(names, $0, 0) } }
       guard let pointer else { throw ConnectionError(message: "out of memory") }
       let handle = Handle(pointer)
@@ -50,6 +51,10 @@ package actor Connection {
     // its own for the sessions that it shows.
     if try await value("SELECT pg_catalog.pg_backend_pid()") != String(PQbackendPID(handle.pointer)) {
       throw ConnectionError(message: "a pooler answers there, whose sessions others use too", isPooler: true)
+    }
+    // A database without an encoding may hold any bytes, which the server would refuse to send as UTF-8. It says so when it lets us in.
+    if let encoding = PQparameterStatus(handle.pointer, "server_encoding"), String(cString: encoding) == "SQL_ASCII" {
+      try await execute("SET client_encoding = SQL_ASCII")
     }
     try await pin(waits)
   }

@@ -16,7 +16,7 @@ extension EvidenceReader {
     let patience = Self.patience.components.seconds
     try await connection.execute("SET LOCAL lock_timeout = '\(patience)s'; SET LOCAL statement_timeout = '\(patience)s'")
     // Of one without a name pg_dump's own lock must do.
-    let tables = tables.filter { !$0.name.unicodeScalars.contains("\u{FFFD}") }
+    let tables = tables.filter { Self.unnamed($0.name) == nil }
     for start in stride(from: 0, to: tables.count, by: 500) {
       let some = tables[start..<min(start + 500, tables.count)]
       try await connection.execute("LOCK TABLE \(some.map(\.lock).joined(separator: ", ")) IN ACCESS SHARE MODE")

@@ -70,7 +70,7 @@ struct EvidenceReader: Sendable {
   }
 
   /// In a database without an encoding a name may be bytes that are no text: no statement of ours can say it.
-  private static func unnamed(_ name: String) -> String? {
+  static func unnamed(_ name: String) -> String? {
     name.unicodeScalars.contains("\u{FFFD}") ? "its name, or a column's, is no UTF-8" : nil
   }
 

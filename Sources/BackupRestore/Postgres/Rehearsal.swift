@@ -113,10 +113,11 @@ struct Rehearsal: Sendable {
       searchPaths: try await SearchPaths.read(staging.properties, owner: staging.owner, server.session))
     guard let all = try? await load.contents(), !all.isEmpty else { return nil }
     let wanted = try await staging.wanted(all)
-    let schema = wanted.filter { !Self.isOfRows($0.text) }
-    let refused = try await load.run(jobs: 1, schema.filter { !ArchiveLoad.isOfEventTrigger($0) })
-    let last = schema.filter(ArchiveLoad.isOfEventTrigger)
-    return refused + (last.isEmpty ? [] : try await load.run(jobs: 1, last))
+    var refused: [Refusal] = []
+    for entries in ArchiveLoad.inOrder(wanted.filter { !Self.isOfRows($0.text) }) {
+      refused += try await load.run(jobs: 1, entries)
+    }
+    return refused
   }
 
   /// Rows, and what is made of them or said about large objects, which would fail without them for no reason.

@@ -140,9 +140,8 @@ extension Staging {
       let hasEventTriggers = target.part.evidence?.schema?.objects["event trigger"]?.isEmpty == false
       let isWhole = hasEventTriggers ? false : try await staging.mayGivePublic()
       let wanted = isWhole ? nil : try await staging.wanted(try await load.contents())
-      let last = wanted?.filter(ArchiveLoad.isOfEventTrigger) ?? []
       var leftOut = LeftOut.Result()
-      for entries in [wanted?.filter { !ArchiveLoad.isOfEventTrigger($0) }] + (last.isEmpty ? [] : [last]) {
+      for entries in wanted.map({ ArchiveLoad.inOrder($0).map(Optional.some) }) ?? [nil] {
         let refused = try await load.run(jobs: Self.jobs, entries).filter { !$0.isOnly(of: found.missingRoles) }
         leftOut += try await settle(refused, of: load, target, as: loader)
       }
