@@ -103,7 +103,7 @@ struct Broken: Sendable {
 
   /// What earlier restores and rollbacks keep, by id.
   func kept() async throws -> [String] {
-    let lines = try await site.run("restore", ["--status"]).output.split(separator: "\n")
+    let lines = try await site.status().output.split(separator: "\n")
     return lines.compactMap { $0.split(separator: " ").first.map(String.init) }.filter { SetID($0) != nil }
   }
 
@@ -140,7 +140,7 @@ struct Broken: Sendable {
 
   /// Nothing of a restore is unfinished or staged any more.
   func expectTidy(_ fault: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
-    let status = try await site.run("restore", ["--status"])
+    let status = try await site.status()
     #expect(status.code == 0, "\(status)", sourceLocation: sourceLocation)
     for word in ["unfinished", "staging", "in progress"] {
       #expect(!status.output.contains(word), "after \(fault): \(status.output)", sourceLocation: sourceLocation)

@@ -63,7 +63,7 @@ import Testing
 
     // Nobody takes it for the newest.
     try await broken.write("third")
-    let status = try await broken.site.run("restore", ["--status"]).output
+    let status = try await broken.site.status().output
     #expect(status.contains("set \(future) is dated in the future") && !status.contains("last set: \(future)"), "\(status)")
     let list = try await broken.site.run("restore", ["--list"]).output
     #expect(

@@ -44,7 +44,7 @@ import Testing
     let back = try await site.run("restore", ["--rollback"])
     #expect(back.code == 0, "\(back)")
     #expect(try await live() == "third third")
-    let status = try await site.run("restore", ["--status"])
+    let status = try await site.status()
     #expect(status.code == 0, "\(status)")
     said += status.output + status.errors
     // Nothing of it reaches a terminal as more than text, and no secret at all.

@@ -120,7 +120,7 @@ import Testing
             && run.errors.contains("mv -T \(ground.site.files)/.own \(ground.site.files)/.backup-restore") == besideTheToolkits,
           "\(text): restore \(arguments): \(run)")
       }
-      let status = try await ground.site.run("restore", ["--status"])
+      let status = try await ground.site.status()
       #expect(status.code == 0 && status.output.contains("unknown: \(ground.site.files)/.backup-restore"), "\(text): \(status)")
       try await ground.application("rm -rf .backup-restore; \(besideTheToolkits ? "mv -T .own .backup-restore" : ":")")
       #expect(try await ground.words() == "second second ", "\(text)")

@@ -61,7 +61,7 @@ import Testing
       let fault = "kill -9 of restore after \(delay) s (round \(round))"
       _ = try await broken.interrupted("restore", [first], signal: SIGKILL, after: delay)
       let database = try await broken.site.sql("SELECT word FROM word")
-      let status = try await broken.site.run("restore", ["--status"])
+      let status = try await broken.site.status()
       let after = try await broken.live()
       // The files follow the databases' commit; until they do, status says that something is unfinished.
       if after != "\(word) \(word)", after != "first first" {

@@ -97,7 +97,7 @@ import Testing
     try await broken.succeed("restore", "--rollback")
     #expect(try await broken.live() == "first first")
     try await Shell.script("rm -rf .backup-restore", in: broken.site.files)
-    let status = try await broken.site.run("restore", ["--status"]).output
+    let status = try await broken.site.status().output
     #expect(status.contains("NOT FOUND: files of \(broken.site.files)") && !status.contains("back again"), "\(status)")
     let now = try #require(try await broken.kept().first)
     #expect(now != id)
@@ -115,7 +115,7 @@ import Testing
     try await broken.succeed("restore")
     let id = try #require(try await broken.kept().first)
     try await broken.cluster.psql("postgres", "DROP DATABASE \"\(DatabaseName.previous(broken.site.database, RestoreID(id)!))\"")
-    let status = try await broken.site.run("restore", ["--status"]).output
+    let status = try await broken.site.status().output
     #expect(status.contains("NOT FOUND: database \(broken.site.database)"), "\(status)")
     for arguments in [["--rollback"], ["--rollback", id], ["--discard-previous"]] {
       let run = try await broken.site.run("restore", arguments)

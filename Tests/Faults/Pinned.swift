@@ -45,7 +45,7 @@ import Testing
     let kept = try await site.run("restore", ["--discard-previous"])
     #expect(kept.code == 22 && kept.errors.contains("chattr -i -a"), "\(kept)")
     try await Self.free(site)
-    #expect(try await site.run("restore", ["--status"]).code == 0)
+    #expect(try await site.status().code == 0)
   }
 
   /// FUSE and NFS show no such flag: the swap finds out when the databases are renamed already, and takes all of it back.

@@ -66,7 +66,7 @@ import Testing
     try await broken.succeed("restore", with: changes.merging(["LOCK_WAIT": "0"]) { $1 })
     #expect(try await broken.live() == (withDatabase ? "first first" : "second first"))
     if withDatabase {
-      let status = try await broken.site.run("restore", ["--status"])
+      let status = try await broken.site.status()
       #expect(status.output.contains("in progress: retention, copy or check of "), "\(status)")
     }
     let another = try await broken.site.run("backup", with: changes.merging(["LOCK_WAIT": "1"]) { $1 })

@@ -5,19 +5,13 @@ import Testing
 
 @testable import BackupRestore
 
-/// The suites that need a cluster. Where none can be had they are skipped by name; in CI they fail. Two at a time: most of what they
-/// do is waiting for pods.
-@Suite(
-  .serialized, .servers, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"),
-  .timeLimit(.minutes(30))
-)
-enum OnKubernetes {}
+/// Nights, interruptions and the runbook, one after the other; the other suites of this directory run beside them: most of what they do is waiting for pods.
+@Suite(.serialized, .servers, .cluster, .timeLimit(.minutes(30))) enum OnKubernetes {}
 
-@Suite(
-  .serialized, .servers, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"),
-  .timeLimit(.minutes(30))
-)
-enum OnKubernetesBeside {}
+extension Trait where Self == ConditionTrait {
+  /// Where no cluster can be had a suite is skipped by name; in CI it fails.
+  static var cluster: Self { .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG") }
+}
 
 /// A real Kubernetes: the one TEST_KUBECONFIG names, or one node of this machine's own until this process ends.
 ///

@@ -165,9 +165,7 @@ extension Application {
 }
 
 /// Side by side, each in a namespace of its own: most of what they do is waiting for pods.
-@Suite(
-  .servers, .enabled(if: Kube.missing == nil || Kube.isCI, "no Kubernetes here: set TEST_KUBECONFIG"), .timeLimit(.minutes(30)))
-struct Projects {
+@Suite(.servers, .cluster, .timeLimit(.minutes(30))) struct Projects {
   @Test(arguments: Project.all) func theManifestsOfAProjectNeedNothingButTheImageAndDocumentedVariables(_ project: Project)
     async throws
   {

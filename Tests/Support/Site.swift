@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import Testing
 
 import BackupRestore
 
@@ -129,6 +130,25 @@ public final class Site: Sendable {
     try await cluster!.psql(
       "postgres", "CREATE DATABASE \(SQL.identifier(database)) TEMPLATE template0 OWNER \(SQL.identifier(user))")
     if !sql.isEmpty { try await own(sql) }
+  }
+
+  /// `restore --status`, with repositories that answer nothing before it has said all that is at hand. It waits two seconds for that, by
+  /// its own clock, and twenty for them: where it says of a repository what that answered, it said the rest at once.
+  public func status() async throws -> Shell.Result {
+    let said = root + "/status"
+    let path = try fake(
+      "restic",
+      """
+      case " $* " in *" snapshots "*) until grep -Eq '^(PREVIOUS|kept for rollback)' '\(said)'; do sleep 0.02; done;; esac
+      PATH=${PATH#*:}
+      exec restic "$@"
+      """)
+    let script = "'\(Self.products)/restore' --status >'\(said)'"
+    let run = try await Shell.Running("sh", ["-c", script], environment: settings.merging(["PATH": path]) { $1 }).result
+    let output = try String(contentsOfFile: said, encoding: .utf8)
+    let isLate = output.split(separator: "\n").contains { $0.hasPrefix("repository: ") && $0.contains("no answer within") }
+    #expect(!isLate, "\(output)\(run.errors)")
+    return .init(code: run.code, output: output, errors: run.errors)
   }
 
   /// Until no restic works for this site any more: one whose toolkit was killed goes on by itself.
