@@ -116,7 +116,7 @@ import Testing
       waits: try Configuration(site.settings).waits)
     let blocked = try await site.run("restore")
     #expect(blocked.code == 22)
-    #expect(blocked.errors.contains("sessions of postgres"))
+    #expect(blocked.errors.contains("of postgres in database"))
     _ = try await inside.value("SELECT 1")
     // A role that grants name is missing and cannot be created.
     let elsewhere = try await Cluster()

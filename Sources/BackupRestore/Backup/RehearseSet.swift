@@ -69,6 +69,7 @@ struct RehearseSet: Sendable {
     let user = try await server.user()
     return StagingDatabase(
       server: server, name: DatabaseName.staging(part.name, RestoreID(Date())), live: part.name, properties: properties,
+      extensions: part.evidence?.extensions ?? [],
       owner: missing.contains(properties.owner) ? user : properties.owner, user: user, missing: missing)
   }
 

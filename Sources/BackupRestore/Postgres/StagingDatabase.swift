@@ -6,6 +6,8 @@ struct StagingDatabase: Sendable {
   /// As it will be called, for messages.
   let live: String
   let properties: DatabaseProperties
+  /// That it has, as far as its record says.
+  let extensions: [String]
   /// Whose it will be.
   let owner: String
   /// Whose rights this run's sessions have: POSTGRES_USER's, or where ALTER ROLE … SET role says so another one's.
@@ -18,7 +20,8 @@ struct StagingDatabase: Sendable {
   /// - Throws: `DatabaseError` with what PostgreSQL said.
   func create() async throws {
     _ = try await server.session.query(properties.create(name, serverMajor: server.major))
-    for setting in StoredSettings.whileLoading(properties.settings, owner: properties.owner) {
+    let own = StoredSettings.whileLoading(properties.settings, owner: properties.owner)
+    for setting in own + StoredSettings.asked(by: extensions) {
       let (name, value) = (DatabaseProperties.settingName(setting.name), DatabaseProperties.settingValue(setting))
       // What is refused is refused again when all are given, and told then.
       _ = try? await server.session.query("ALTER DATABASE \(database) SET \(name) = \(value)")
@@ -42,9 +45,25 @@ struct StagingDatabase: Sendable {
 
   /// After it is loaded, whoever loaded it: nobody keeps what was granted for that.
   func loaded() async throws {
+    try await endRestoring()
     if try await isSuperuser() || owner == user { return }
     if server.major >= 15 { try await restorePublic(of: owner, in: try await server.open(name)) }
     try await run(["REVOKE ALL ON DATABASE \(database) FROM \(SQL.identifier(owner))"])
+  }
+
+  /// The extension's own end of a restore: it takes its settings back and puts its triggers in the place of those of the dump.
+  private func endRestoring() async throws {
+    // Nobody else may set them.
+    if StoredSettings.asked(by: extensions).isEmpty { return }
+    guard try await isSuperuser() else { return }
+    let inside = try await server.open(name)
+    let member = """
+      SELECT p.oid::pg_catalog.regproc::text FROM pg_catalog.pg_proc p
+      JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
+      JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'timescaledb'
+      WHERE p.proname = 'timescaledb_post_restore'
+      """
+    for row in try await inside.query(member) { _ = try await inside.query("SELECT \(try row.text(0))()") }
   }
 
   struct Prepared: Sendable {

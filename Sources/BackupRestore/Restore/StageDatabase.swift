@@ -19,6 +19,7 @@ extension Staging {
     let (properties, user) = (try await properties(of: target, on: server), try await server.user())
     return StagingDatabase(
       server: server, name: target.staging(id), live: target.live, properties: properties,
+      extensions: target.part.evidence?.extensions ?? [],
       owner: found.missingRoles.contains(properties.owner) ? user : properties.owner, user: user, missing: found.missingRoles)
   }
 
