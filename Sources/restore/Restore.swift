@@ -35,6 +35,9 @@ struct RestoreCommand: AsyncParsableCommand {
   @Flag(help: "List the sets.")
   var list = false
 
+  @Flag(help: "With --list: what drills found, instead.")
+  var drills = false
+
   @Flag(help: "Show what is in progress, unfinished and kept.")
   var status = false
 
@@ -88,6 +91,7 @@ struct RestoreCommand: AsyncParsableCommand {
     if (all || keep != nil) && (!discardPrevious || !names.isEmpty || (all && keep != nil)) || keep.map({ $0 < 0 }) == true {
       throw ValidationError("--all, or --keep with a number, go with --discard-previous and without an id")
     }
+    if drills, !list { throw ValidationError("--drills goes with --list") }
     if modes == 1, choosing || (fromCopy && !list && !status) {
       throw ValidationError(
         "\(named) take no other option, but --list and --status --from-copy, --rollback --dry-run, --discard-previous --all or --keep"
@@ -113,7 +117,7 @@ struct RestoreCommand: AsyncParsableCommand {
     await Program.run(reporting: drill && !dryRun ? .drill : nil, answering: list || status) { [self] invocation in
       let invocation = fromCopy ? try invocation.second() : invocation
       if resumeApplication { return try await ResumeApplication(invocation).run() }
-      if list { return try await Listing(invocation).run() }
+      if list { return try await Listing(invocation, drills: drills).run() }
       if status { return await StatusReport(invocation).run() }
       if rollback { return try await Rollback(invocation, names.first, dryRun: dryRun).run() }
       if discardPrevious {

@@ -8,20 +8,39 @@ import Testing
 
   func plan(
     _ days: [Day], removing removed: Set<String>, marks: [Snapshot] = [], foreign: [Snapshot] = [], keeping: Int = 31,
-    last: Int = 0
+    last: Int = 0, now: Date? = SetID.day(31).date
   ) -> Catalog.Forgettable {
     CatalogTests.catalog(days, marks: marks, foreign: foreign).forgettable(
-      records: removed, marks: marks, host: "app", keeping: .day(keeping), policy: Retention(last: last, days: 30))
+      records: removed, marks: marks, host: "app", keeping: .day(keeping), policy: Retention(last: last, days: 30),
+      now: now ?? .distantPast)
   }
 
   @Test func aRecordGoesWithItsPartsAndMarks() {
     let marks = [
-      snapshot("accept1", ["kind=accept", "set=\(SetID.day(1))"]), snapshot("drill1", ["kind=drill", "set=\(SetID.day(1))"]),
+      snapshot("accept1", ["kind=accept", "set=\(SetID.day(1))"]), snapshot("hold1", ["kind=release", "set=\(SetID.day(1))"]),
       snapshot("accept2", ["kind=accept", "set=\(SetID.day(2))"]),
       snapshot("elsewhere", host: "other", ["kind=drill", "set=\(SetID.day(1))"]),
     ]
     let plan = plan([Day(day: 1), Day(day: 2)], removing: ["r1"], marks: marks)
-    #expect(plan == .init(records: ["r1", "accept1", "drill1"], files: ["f1"], databases: ["d1"], sets: [.day(1)]))
+    #expect(plan == .init(records: ["r1", "accept1", "hold1"], files: ["f1"], databases: ["d1"], sets: [.day(1)]))
+  }
+
+  /// What was proven, and when, is asked for when the set is long gone.
+  @Test func whatDrillsFoundOutlivesTheSetForMoreThanAYear() {
+    let drills = ["drill", "failed-drill"].map { snapshot($0, ["kind=\($0)", "set=\(SetID.day(1))"]) }
+    let (days, later) = ([Day(day: 1), Day(day: 2)], { (days: Double) in SetID.day(1).date?.addingTimeInterval(days * 86400) })
+    #expect(plan(days, removing: ["r1"], marks: drills).records == ["r1"])
+    #expect(plan(days, removing: [], marks: drills, now: later(399)).records.isEmpty)
+    #expect(plan(days, removing: [], marks: drills, now: later(402)).records == ["drill", "failed-drill"])
+  }
+
+  @Test func aSetThatIsHeldStays() {
+    let marks = [
+      snapshot("h1", ["kind=hold", "set=\(SetID.day(1))"]),
+      snapshot("h2", ["kind=hold", "set=\(SetID.day(2))"], time: "2026-01-05T01:00:00+02:00"),
+      snapshot("h3", ["kind=release", "set=\(SetID.day(2))"], time: "2026-01-04T23:00:01Z"),
+    ]
+    #expect(plan([Day(day: 1), Day(day: 2), Day(day: 3)], removing: ["r1", "r2"], marks: marks).sets == [.day(2)])
   }
 
   @Test func nothingGoesWhereResticRemovesNothing() {

@@ -23,6 +23,12 @@ struct BackupDryRun: Sendable {
       }
     }
     output(table.text)
+    let excluded = [("files like", configuration.files?.excludes), ("rows of tables like", configuration.database?.excludedData)]
+    for (what, patterns) in excluded {
+      if let patterns, !patterns.isEmpty {
+        output("would be left out: \(what) \(patterns.map(printable).joined(separator: " "))")
+      }
+    }
     let retention = ApplyRetention(invocation: session.invocation, repositories: session.invocation.repositories)
     let forgettable = try await retention.plan(plan.catalog, keeping: now)
     if let hold = forgettable.hold { log.warning("\(retention.words(for: hold, plan.catalog, now))") }

@@ -47,7 +47,8 @@ struct CopySets: Sendable {
     }
     let marks = catalog.sets.filter { mark in
       // What proves one repository proves nothing about another.
-      mark.tag("kind") == "accept" && mark.hostname == source.host && !there.sets.contains(mark.identity)
+      (mark.tag("kind") == "accept" || HoldMark.isOne(mark)) && mark.hostname == source.host
+        && !there.sets.contains(mark.identity)
         && whole.contains { $0.id.text == mark.tag("set") }
     }
     let files = entries.compactMap(\.files).filter { !there.files.contains($0.identity) }

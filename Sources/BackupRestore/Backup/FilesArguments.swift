@@ -9,6 +9,14 @@ extension FilesSettings {
     let snapshots = mounts.filter(\.isSnapshots).flatMap {
       ["--exclude", ResticPattern.escaped(directory + "/" + $0.path)]
     }
-    return own + snapshots + ["--"] + (empty ? [directory] : paths.isEmpty ? ["."] : paths)
+    return own + snapshots + excludes.flatMap { ["--exclude", anchored($0)] } + ["--"]
+      + (empty ? [directory] : paths.isEmpty ? ["."] : paths)
+  }
+
+  /// restic holds patterns against absolute paths. A `!` takes back what one before it left out.
+  private func anchored(_ pattern: String) -> String {
+    let isNegated = pattern.hasPrefix("!")
+    let bare = isNegated ? String(pattern.dropFirst()) : pattern
+    return (isNegated ? "!" : "") + (bare.hasPrefix("/") ? ResticPattern.escaped(directory) + bare : bare)
   }
 }

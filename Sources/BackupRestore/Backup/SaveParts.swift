@@ -144,7 +144,7 @@ extension SaveSet {
     let evidence = empty ? FilesEvidence() : try await repositories.files.evidence(of: saved.snapshot, live: session.directory)
     let part = FilesPart(
       snapshot: saved.snapshot, directory: files.directory, paths: files.paths, root: root.attributes, evidence: evidence,
-      unreadable: saved.complete ? nil : .init(saved.unreadable))
+      excluded: files.excludes.isEmpty ? nil : files.excludes, unreadable: saved.complete ? nil : .init(saved.unreadable))
     return .files(part, added: saved.added, last: try await last)
   }
 

@@ -7,6 +7,8 @@ package struct Configuration: Sendable {
   package let database: DatabaseSettings?
   /// Another server for drills, with the same names of databases.
   let drill: DatabaseSettings?
+  /// What must be true of what is restored.
+  let assertions: [Assertion]
   /// Room in TMPDIR, where the operator knows it: Kubernetes evicts a pod that writes more than its volume's limit.
   let scratchBytes: Int?
   let retention: Retention
@@ -29,6 +31,7 @@ package struct Configuration: Sendable {
     files = FilesSettings(&environment)
     database = DatabaseSettings(&environment, prefix: "")
     drill = DatabaseSettings(drillFrom: &environment)
+    assertions = Assertion.all(&environment)
     scratchBytes = environment.text("TMPDIR_BYTES") == nil ? nil : environment.number("TMPDIR_BYTES", default: 0)
     retention = Retention(&environment)
     waits = Waits(&environment)

@@ -7,6 +7,8 @@ package struct DatabaseSettings: Sendable, Equatable {
   let host: String
   let port: Int
   let maintenance: String
+  /// pg_dump's patterns of tables that are saved without rows.
+  let excludedData: [String]
   /// Free bytes on the server, where the operator knows them.
   let freeBytes: Int?
   /// Of the variables that name it: `DRILL_` for a drill's own server.
@@ -28,6 +30,7 @@ package struct DatabaseSettings: Sendable, Equatable {
     let user = environment.text(prefix + "POSTGRES_USER")
     password = environment.secret(prefix + "POSTGRES_PASSWORD")
     maintenance = environment.text(prefix + "POSTGRES_MAINTENANCE_DB") ?? "postgres"
+    excludedData = prefix.isEmpty ? environment.list("POSTGRES_EXCLUDE_TABLE_DATA") : []
     let free = prefix + "POSTGRES_FREE_BYTES"
     freeBytes = environment.text(free) == nil ? nil : environment.number(free, default: 0)
     libpq = environment.all(Variable.libpq)

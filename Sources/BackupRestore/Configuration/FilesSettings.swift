@@ -14,6 +14,8 @@ struct FilesSettings: Sendable, Equatable {
   private(set) var mounted: String?
   /// FILES_DIRECTORY itself, which whoever works below it locks, too.
   private(set) var outer: String?
+  /// restic's patterns of what is left out; `/` is `directory`.
+  let excludes: [String]
   /// Given to restored files instead of the saved owner.
   let owner: Owner?
   let allowUnreadable: Bool
@@ -29,6 +31,7 @@ struct FilesSettings: Sendable, Equatable {
   init?(_ environment: inout Environment) {
     let named = environment.text("FILES_DIRECTORY")
     paths = Self.paths(&environment)
+    excludes = environment.list("FILES_EXCLUDE")
     owner = Self.owner(&environment)
     allowUnreadable = environment.flag("FILES_ALLOW_UNREADABLE")
     var directory = named ?? Self.standardDirectory

@@ -17,6 +17,8 @@ struct RepositorySettings: Sendable, Equatable {
   /// What is saved under it: names of databases, and directories.
   let saves: Saves
   let certificateFile: String?
+  /// restic's options for how fast it may be.
+  let limits: [String]
   /// Backend variables as restic reads them; `credentials` are the secret ones among them.
   let backend: [String: String]
   let credentials: [String: Secret]
@@ -60,6 +62,10 @@ struct RepositorySettings: Sendable, Equatable {
     saves = Saves(
       databases: environment.list("POSTGRES_DB"), directories: [directory, environment.resolved(directory) ?? directory])
     certificateFile = environment.text("CERTIFICATE_FILE")
+    limits = ["upload", "download"].flatMap { way in
+      let name = "RESTIC_LIMIT_\(way.uppercased())"
+      return environment.text(name) == nil ? [] : ["--limit-\(way)", "\(environment.number(name, default: 0, minimum: 1))"]
+    }
     backend = environment.all(Variable.backend)
     credentials = environment.all(Variable.backendSecrets).mapValues { Secret($0) }
     if prefix.isEmpty, let certificateFile, (try? FileStatus(certificateFile)) == nil {

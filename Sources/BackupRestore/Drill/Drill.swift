@@ -26,11 +26,20 @@ public struct Drill: Sendable {
       try await selection.provable(invocation), configuration.files, server: configuration.drill ?? configuration.database,
       replacesFiles: false)
     plan.asSuperuser = asSuperuser
+    if isDry { return try await run(plan, begin) }
+    do { return try await run(plan, begin) } catch let failure as Failure
+      where [.verificationFailed, .refused, .repositoryFailed].contains(failure.status) && plan.source.only == nil
+    {
+      await note(failure, plan, begin)
+      throw failure
+    }
+  }
 
+  private func run(_ plan: RestorePlan, _ begin: ContinuousClock.Instant) async throws -> ExitStatus {
     // It replaces nothing, so the application stays up.
     return try await Session.open(
       invocation, Session.Needs(database: plan.target, application: false, looksOnly: isDry)
-    ) { [plan] session in
+    ) { session in
       try refuseUnfinished(session.swap)
       let roles = DrillRoles(plan, session)
       if !isDry {
@@ -62,7 +71,9 @@ public struct Drill: Sendable {
       let how =
         "restored\(checked.plan.strategy == .readBack ? " or read back" : ""), verified and thrown away in \(begin.elapsed)"
       output(report.summary(of: staged))
-      guard try await record(how, plan) else { return .attention }
+      let took = "\(how), as long as a restore takes today"
+      let result = result(plan, begin, session, proven: Date(), assertions: staged.assertions)
+      guard try await record(took, result, plan) else { return .attention }
       for problem in checked.refusals {
         log.warning("a restore here would be refused: \(problem.text)")
       }
@@ -133,10 +144,29 @@ public struct Drill: Sendable {
     try await blocking { [swap = session.swap] in try swap.remove(id) }
   }
 
+  /// What an auditor asks for as well. Where it cannot be written, the failure itself is told.
+  private func note(_ failure: Failure, _ plan: RestorePlan, _ begin: ContinuousClock.Instant) async {
+    let result = result(plan, begin, nil, proven: nil, failure: failure)
+    guard let document = try? JSON.encoded(result) else { return }
+    _ = try? await invocation.repositories.sets.write(["drill.json": document], tags: result.tags)
+  }
+
+  private func result(
+    _ plan: RestorePlan, _ begin: ContinuousClock.Instant, _ session: Session?, proven: Date?, failure: Failure? = nil,
+    assertions: [String] = []
+  ) -> DrillResult {
+    let version = session?.server?.session.serverVersion
+    return DrillResult(
+      set: plan.source.record.id, proven: proven.map { Format.time($0) }, code: failure?.status.rawValue ?? 0,
+      problems: failure?.problems.map(\.fact) ?? [], seconds: Int(begin.duration(to: .now).inSeconds.rounded()),
+      toolkit: Toolkit.version, restic: invocation.restic, postgres: version.map { "\($0 / 10000).\($0 % 10000)" },
+      assertions: assertions)
+  }
+
   /// Says what was proven, and keeps it in the repository.
   ///
   /// - Returns: whether the set is one to be proven: an empty one proves nothing until somebody has said that it is right.
-  private func record(_ how: String, _ plan: RestorePlan) async throws -> Bool {
+  private func record(_ how: String, _ result: DrillResult, _ plan: RestorePlan) async throws -> Bool {
     let (record, set) = (plan.source.record, plan.source.record.id)
     if let only = plan.source.only {
       output("\(only.rawValue) of set \(set): \(how); the set as a whole is not proven by that")
@@ -150,10 +180,8 @@ public struct Drill: Sendable {
       )
       return false
     }
-    struct Proof: Encodable { let set: SetID, proven: String }
-    let proof = try JSON.encoded(Proof(set: set, proven: Format.time(Date())))
-    try await invocation.repositories.sets.write(["drill.json": proof], tags: ["kind=drill", "set=\(set)"])
-    invocation.metrics.change { $0.lastDrill = Date() }
+    try await invocation.repositories.sets.write(["drill.json": try JSON.encoded(result)], tags: result.tags)
+    invocation.metrics.change { ($0.lastDrill, $0.drillSeconds) = (Date(), Double(result.seconds)) }
     output("set \(set) is proven: \(how)")
     return true
   }

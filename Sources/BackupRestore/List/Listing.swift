@@ -3,12 +3,20 @@ import FoundationEssentials
 /// `restore --list`: the sets, the old-style snapshots, and what has no record.
 public struct Listing: Sendable {
   let invocation: Invocation
+  /// What drills found, and not the sets.
+  let isOfDrills: Bool
 
   /// Nothing happens yet.
-  public init(_ invocation: Invocation) { self.invocation = invocation }
+  ///
+  /// - Parameter drills: what drills found, and not the sets.
+  public init(_ invocation: Invocation, drills: Bool = false) { (self.invocation, isOfDrills) = (invocation, drills) }
 
   /// - Throws: `Failure` where no repository can be opened.
   public func run() async throws -> ExitStatus {
+    if isOfDrills {
+      output(Self.drills(try await invocation.repositories.catalog().drills(invocation.repositories.host)))
+      return .done
+    }
     let found = try await invocation.restorable()
     let repositories = invocation.repositories
     if found.catalog.entries.isEmpty, found.legacy.items.isEmpty, !repositories.settings.prefix.isEmpty {
@@ -29,8 +37,11 @@ public struct Listing: Sendable {
         + (entry.databases.isEmpty ? [] : ["\(entry.databases.count) database\(entry.databases.count == 1 ? "" : "s")"])
       let number = { (tag: String) in entry.number(tag).map { Format.count($0) } ?? "" }
       let unreadable = entry.number("unreadable").map { "\(Format.count($0, "file", "files")) could not be read" } ?? ""
-      let note = [entry.mark, unreadable, entry.host == host ? "" : "of \(entry.host)"].filter { !$0.isEmpty }.joined(
-        separator: ", ")
+      let excluded = entry.record?.tag("excluded").map { "without \($0)" } ?? ""
+      let held = entry.held.map { $0.isEmpty ? "held" : "held: \($0)" } ?? ""
+      let note = [entry.mark, held, unreadable, excluded, entry.host == host ? "" : "of \(entry.host)"].filter { !$0.isEmpty }
+        .joined(
+          separator: ", ")
       table.add([
         entry.id.text, age(entry.id.date, now), Format.bytes(size), parts.joined(separator: ", "), number("file-count"),
         number("tables"), number("rows"), entry.drilled.map { String($0.prefix(10)) } ?? "", note,
@@ -48,6 +59,21 @@ public struct Listing: Sendable {
     }
     let hint = "\nold-style snapshots are restored by their ids: restore DATABASE FILES, or one alone"
     return table.text + (old.items.isEmpty ? "" : hint)
+  }
+
+  static func drills(_ drills: [Snapshot]) -> String {
+    if drills.isEmpty { return "no drill is known: run restore --drill" }
+    var table = TextTable(["DRILL", "SET", "TOOK", "POSTGRESQL", "TOOLKIT", "ASSERTIONS", "RESULT"])
+    for drill in drills {
+      let isProof = drill.tag("kind") == DrillResult.kinds.proof
+      let failure = "failed (\(drill.tag("code") ?? "")): \(drill.tag("reason") ?? "")"
+      table.add([
+        drill.date.map(Format.time) ?? "", drill.tag("set") ?? "",
+        drill.tag("seconds").flatMap { Double($0) }.map(Format.duration) ?? "", drill.tag("postgres") ?? "",
+        drill.tag("toolkit") ?? "", drill.tag("assertions") ?? "", isProof ? "proven" : failure,
+      ])
+    }
+    return table.text
   }
 
   static func age(_ date: Date?, _ now: Date) -> String {

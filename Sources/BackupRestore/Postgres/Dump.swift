@@ -151,9 +151,11 @@ struct Dump: Sendable {
   /// Whichever fails first ends the other.
   private func saveOnce(into repository: Repository, set: SetID) async throws -> (part: DatabasePart, added: Int) {
     let archive = DatabasePart.archiveName(name)
+    let excluded = try await excludedTables(base: repository.base)
     let arguments = DatabaseSettings.stdinCommand(
       program: program.path,
-      arguments: DatabaseSettings.dumpArguments(snapshot: snapshot, lockWait: EvidenceReader.patience),
+      arguments: DatabaseSettings.dumpArguments(snapshot: snapshot, lockWait: EvidenceReader.patience)
+        + settings.excludedData.map { "--exclude-table-data=\($0)" },
       archive: archive, hiding: Array(repository.settings.credentials.keys) + ["RESTIC_PASSWORD", "RESTIC_REPOSITORY"])
     let hasEnded = Locked(false)
     defer { courtesy?.end() }
@@ -167,7 +169,7 @@ struct Dump: Sendable {
               extra: settings.environment([:], database: name).merging(["PGAPPNAME": application]) { $1 },
               part: "database \(name)"))
         }
-        group.addTask { try await readEvidence(repository.waits, hasEnded: hasEnded) }
+        group.addTask { try await readEvidence(repository.waits, without: excluded, hasEnded: hasEnded) }
         var (saved, read): (Repository.Saved?, (DatabaseEvidence, [RoleUse])?)
         for try await half in group {
           switch half {
@@ -187,10 +189,11 @@ struct Dump: Sendable {
       try await connection.execute("COMMIT")
       var whole = evidence
       whole.sequences = SequenceEvidence.joined(sequences, try await EvidenceReader(connection: connection).sequences())
+        .filter { !excluded.contains($0.name) }
       whole.schema = schema
       let part = DatabasePart(
         snapshot: saved.snapshot, name: name, archive: "/" + archive, bytes: saved.bytes, pgDump: program.major,
-        properties: properties, roles: roles, evidence: whole)
+        properties: properties, roles: roles, evidence: whole, excluded: excluded.isEmpty ? nil : excluded.sorted())
       return (part, saved.added)
     } catch let error as DatabaseError {
       throw Self.sourceFailure(name, error, repository.waits)
@@ -202,12 +205,19 @@ struct Dump: Sendable {
   }
 
   /// Without what is read when pg_dump has ended.
-  private func readEvidence(_ waits: Waits, hasEnded: Locked<Bool>) async throws -> Half {
+  private func readEvidence(_ waits: Waits, without excluded: Set<String>, hasEnded: Locked<Bool>) async throws -> Half {
     let reader = EvidenceReader(connection: connection)
-    let tables =
-      isLocked ? try await reader.evidence(tables) : try await evidenceWithoutLocks(waits, hasEnded: hasEnded)
+    let all = tables.map { table in
+      var table = table
+      table.isExcluded = excluded.contains(table.name)
+      return table
+    }
+    let read = isLocked ? try await reader.evidence(all) : try await evidenceWithoutLocks(all, waits, hasEnded: hasEnded)
+    let views = try await reader.materializedViews().map { view in
+      MaterializedView(name: view.name, populated: view.populated && !excluded.contains(view.name))
+    }
     let evidence = DatabaseEvidence(
-      tables: tables, sequences: [], materializedViews: try await reader.materializedViews(),
+      tables: read, sequences: [], materializedViews: views,
       extensions: try await reader.extensions(), largeObjects: try await reader.largeObjects())
     return .evidence(evidence, try await RoleReader(connection: connection).uses())
   }

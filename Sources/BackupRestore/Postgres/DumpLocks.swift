@@ -72,7 +72,9 @@ extension Dump {
   /// transaction of its own on the same snapshot, so that no lock of ours outlasts its table.
   ///
   /// - Parameter hasEnded: pg_dump, which may be gone before it is seen.
-  func evidenceWithoutLocks(_ waits: Waits, hasEnded: Locked<Bool>) async throws -> [TableEvidence] {
+  func evidenceWithoutLocks(_ tables: [EvidenceReader.Table], _ waits: Waits, hasEnded: Locked<Bool>) async throws
+    -> [TableEvidence]
+  {
     let reader = EvidenceReader(connection: try await Server.open(settings, name, waits))
     while !hasEnded.value {
       if try await reader.isLocked(tables, by: application) { break }

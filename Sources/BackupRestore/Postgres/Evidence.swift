@@ -17,6 +17,8 @@ struct EvidenceReader: Sendable {
     let lock: String
     /// Of a partition, the table that all of them are of.
     let root: String?
+    /// Whether it is saved without its rows, because POSTGRES_EXCLUDE_TABLE_DATA says so.
+    var isExcluded = false
   }
 
   /// User schemas: nothing of the system's, nothing temporary.
@@ -83,6 +85,7 @@ struct EvidenceReader: Sendable {
   /// In the transaction of the connection, which goes on whatever PostgreSQL says to this table. Nil where it has no rows of its own.
   func evidence(_ table: Table) async throws -> TableEvidence? {
     guard let copy = table.copy else { return nil }
+    if table.isExcluded { return TableEvidence(name: table.name, rows: 0, hash: nil, hashed: true, root: table.root) }
     if let why = table.unread { return unread(table, why) }
     guard let sum = try await attempt("the evidence of table \(table.name)", { try await connection.copy(copy) }) else {
       return unread(table, nil)

@@ -20,6 +20,7 @@ enum Metrics {
       ("sets", "Sets that are kept.", count(numbers.sets)),
       ("oldest_set_timestamp_seconds", "When the oldest set that is kept was saved.", time(numbers.oldest)),
       ("last_drill_timestamp_seconds", "When a set was last proven by a drill.", time(numbers.lastDrill)),
+      ("drill_duration_seconds", "How long the last drill took, as long as a restore would.", numbers.drillSeconds),
       ("retention_held", "1 while nothing is forgotten until the operator has looked.", flag(numbers.retentionHeld)),
       ("copy_failed", "1 where the second repository lacks a set.", flag(numbers.copyFailed)),
       ("check_failed", "1 where a repository is damaged or could not be checked.", flag(numbers.checkFailed)),

@@ -16,6 +16,8 @@ struct RunMetrics: Equatable, Sendable {
   var sets: Int?
   var oldest: Date?
   var lastDrill: Date?
+  /// How long that took: how long a restore would.
+  var drillSeconds: Double?
   var retentionHeld: Bool?
   var copyFailed: Bool?
   var checkFailed: Bool?

@@ -23,7 +23,7 @@ struct Repository: Sendable {
     environment["RESTIC_PASSWORD"] = password.reveal()
     environment["RESTIC_PROGRESS_FPS"] = "2"
     if let certificate = settings.certificateFile { environment["RESTIC_CACERT"] = certificate }
-    let words = wrapper + ["restic", "--json"] + arguments
+    let words = wrapper + ["restic", "--json"] + settings.limits + arguments
     return Command(words[0], Array(words.dropFirst()), environment: environment, directory: directory)
   }
 

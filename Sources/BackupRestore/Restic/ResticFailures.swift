@@ -53,6 +53,10 @@ extension Repository {
         hint: "an append-only server forgets by itself; otherwise look at its access rights", cause: .appendOnly)
     case .exited(1) where has("invalid value for "):
       return Failure(.configuration, "restic\(said)", hint: "correct that variable")
+    case .exited(1) where verb == "backup" && has("snapshot is empty"):
+      return Failure(
+        .sourceFailed, "nothing is left to save of the files\(said)", hint: "look at FILES_EXCLUDE, and at FILES_DIRECTORY itself"
+      )
     case .exited(1) where verb == "init" && has("404 Not Found"):
       return Failure(
         .repositoryFailed, "restic init failed on \(shown)\(said)",

@@ -18,7 +18,20 @@ struct RestoreReport: Sendable {
       text +=
         "\nin place: the live files are removed before the others are restored; there is no old state to go back to but the set saved first"
     }
-    return text + load
+    return text + excluded + load
+  }
+
+  /// What will not be there afterwards, because it was not saved.
+  private var excluded: String {
+    var lines: [String] = []
+    if let patterns = plan.files?.excluded {
+      lines.append("not in the set: files like \(patterns.map(printable).joined(separator: " "))")
+    }
+    for target in plan.databases {
+      guard let tables = target.part.excluded else { continue }
+      lines.append("will be empty: \(tables.map(printable).joined(separator: ", ")) in database \(target.live)")
+    }
+    return lines.map { "\n" + $0 }.joined()
   }
 
   /// Of a drill.
@@ -67,7 +80,8 @@ struct RestoreReport: Sendable {
         staged.differs(.database(target.live)) ? Self.accepted : Self.proof(of: target.part, by: evidence),
       ])
     }
-    return ([table.text] + staged.leftOut.map { "left out: " + $0 }).joined(separator: "\n")
+    let asserted = staged.assertions.isEmpty ? [] : ["true of it: \(staged.assertions.joined(separator: "; "))"]
+    return ([table.text] + asserted + staged.leftOut.map { "left out: " + $0 }).joined(separator: "\n")
   }
 
   private static func proof(of files: FilesEvidence, _ limits: FilesLimits) -> String {

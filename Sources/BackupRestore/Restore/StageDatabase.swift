@@ -7,6 +7,8 @@ struct StagedDatabase: Sendable {
   /// What makes it the application's, under its live name.
   let opening: [String]
   let differences: [String]
+  /// Queries of DRILL_SQL that are true.
+  let assertions: [String]
   /// Statements for what is left out.
   let deferred: [String]
   /// Settings that PostgreSQL refused.
@@ -31,7 +33,7 @@ extension Staging {
         hint: "nothing live was changed; the server lacks what PostgreSQL names: locale, encoding or rights")
     }
     do {
-      let loaded = try await load(target, into: staging)
+      let (loaded, asserted) = try await load(target, into: staging)
       let (reading, analysing) = (try await server.open(staging.name), try await server.open(staging.name))
       // Statistics are not in the archive; without them the first queries of the application would be slow. ANALYZE calls what indexes call.
       let path = try await SearchPaths.read(staging.properties, owner: staging.owner, server.session)[0]
@@ -55,8 +57,10 @@ extension Staging {
       let (roles, tablespaces) = (found.missingRoles.isEmpty, keepsTablespaces[target.live] ?? true)
       return StagedDatabase(
         evidence: copy, opening: staging.opening(as: target.live),
-        differences: loaded.differences
-          + (target.part.evidence?.differences(in: copy, owners: roles, tablespaces: tablespaces) ?? []), deferred: loaded.later,
+        differences: asserted.failed + loaded.differences
+          + (target.part.evidence?.differences(in: copy, owners: roles, tablespaces: tablespaces) ?? []),
+        assertions: asserted.held,
+        deferred: loaded.later,
         leftOut: prepared.leftOut)
     } catch let error as DatabaseError {
       throw Failure(
@@ -85,17 +89,20 @@ extension Staging {
   }
 
   /// - Returns: what the operator accepts.
-  private func load(_ target: RestorePlan.Target, into staging: StagingDatabase) async throws -> LeftOut.Result {
-    var leftOut = LeftOut.Result()
+  private func load(_ target: RestorePlan.Target, into staging: StagingDatabase) async throws -> (LeftOut.Result, Asserted) {
+    var (leftOut, asserted) = (LeftOut.Result(), Asserted())
     if target.part.isPlain {
       leftOut.differences = try await loadPlain(target, into: staging)
+      asserted = try await assertions(of: target, in: staging, as: nil)
     } else {
       let loader = try await loader(target, staging)
       leftOut = try await loadArchive(target, into: staging, as: loader)
+      // Before it is gone: what a query calls of the application's is not to run as a superuser.
+      asserted = try await assertions(of: target, in: staging, as: loader)
       try await loader?.remove()
     }
     try await staging.loaded()
-    return leftOut
+    return (leftOut, asserted)
   }
 
   /// Who loads it in place of a superuser. What the record does not say of this very dump says nothing of it.

@@ -82,6 +82,8 @@ struct Staged: Sendable {
   /// In words.
   var leftOut: [String] = []
   var differences: [Difference] = []
+  /// Queries of DRILL_SQL that are true.
+  var assertions: [String] = []
   /// What PostgreSQL refused and the operator does without for now.
   var deferred: [DeferredStatements] = []
 
@@ -94,6 +96,7 @@ struct Staged: Sendable {
     databases.append((target, staged.evidence))
     opening += staged.opening
     leftOut += staged.leftOut
+    assertions += staged.assertions
     if !staged.deferred.isEmpty {
       deferred.append(DeferredStatements(database: target.live, statements: staged.deferred))
     }

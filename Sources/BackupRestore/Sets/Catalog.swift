@@ -21,6 +21,8 @@ struct Catalog: Sendable {
     let accepted: Bool
     /// Dated over an hour ahead of the clock: it may be older than others, and nothing about times can be believed with it.
     let isAhead: Bool
+    /// Why retention passes over it, perhaps empty; nil: it does not.
+    var held: String? = nil
     /// When a drill last proved it.
     let drilled: String?
     /// No record, and no older record of its host: either the records are lost, or no backup had ever finished. Its tags stand
@@ -85,6 +87,7 @@ struct Catalog: Sendable {
           id: id, host: record.hostname ?? "", record: record, files: filesID.flatMap { partsByID[$0] },
           databases: databaseIDs.compactMap { partsByID[$0] }, gone: all.filter { partsByID[$0] == nil },
           accepted: own.contains { $0.tag("kind") == "accept" }, isAhead: record.isAhead(of: now) || id.isAhead(of: now),
+          held: HoldMark.reason(own),
           drilled: own.filter { $0.tag("kind") == "drill" }.map(\.time).max(), rebuilt: false))
     }
     // Parts that no record names, together by set and host.

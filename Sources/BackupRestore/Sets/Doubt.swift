@@ -9,7 +9,10 @@ enum Doubt {
     var reasons: [String] = []
     if let last {
       if let files, let before = last.files {
-        reasons += shrunk(files.evidence, before.evidence, last.id)
+        // What is left out since says nothing about the rest, unless nothing is left at all.
+        let isNarrower = !Set(files.excluded ?? []).isSubset(of: before.excluded ?? [])
+        if !isNarrower { reasons += shrunk(files.evidence, before.evidence, last.id) }
+        if isNarrower, (before.evidence?.bytes ?? 0) > 0 { reasons += empty(files: files, databases: []) }
       } else if last.files != nil, !lost.contains(nil) {
         reasons.append("no files (set \(last.id) had them)")
       }
@@ -62,7 +65,9 @@ enum Doubt {
     let name = printable(now.name)
     let objects = (now.evidence?.largeObjects, then.evidence?.largeObjects)
     // Of a table that was not counted in one of them nothing is known.
-    let unread = Set([now, then].flatMap { $0.evidence?.tables ?? [] }.filter { $0.unread == true }.map(\.name))
+    let excluded = [now, then].flatMap { $0.excluded ?? [] }
+    let unread = Set([now, then].flatMap { $0.evidence?.tables ?? [] }.filter { $0.unread == true }.map(\.name) + excluded)
+    let isNarrower = !Set(now.excluded ?? []).isSubset(of: then.excluded ?? [])
     let rows = { (part: DatabasePart) in
       (part.evidence?.tables ?? []).filter { !unread.contains($0.name) }.reduce(0) { $0 + $1.rows }
     }
@@ -76,8 +81,8 @@ enum Doubt {
     let weighed = objects.1?.bytes.flatMap { then in
       shrunk(objects.0?.bytes ?? then, then, id, bytes: "in large objects of database \(name)")
     }
-    return [counted ?? shrunk(now.bytes, then.bytes, id, bytes: "in the dump of database \(name)"), attached ?? weighed]
-      .compactMap { $0 }
+    let lighter = isNarrower ? nil : shrunk(now.bytes, then.bytes, id, bytes: "in the dump of database \(name)")
+    return [counted ?? lighter, attached ?? weighed].compactMap { $0 }
   }
 
   private static func shrunk(_ now: Int, _ then: Int, _ id: SetID, bytes place: String) -> String? {

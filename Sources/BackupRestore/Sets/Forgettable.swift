@@ -19,20 +19,26 @@ extension Catalog {
   /// without a record only these; nil: any.
   func forgettable(
     records removed: Set<String>, marks: [Snapshot], host: String, keeping kept: SetID, policy: Retention,
-    unrecorded: Set<SetID>? = nil
+    unrecorded: Set<SetID>? = nil, now: Date = Date()
   ) -> Forgettable {
     let own = of(host)
     let nights = own.map { entry in
       RetentionPlan.Night(
-        record: entry.record.map { _ in .init(isSound: entry.sound, isAccepted: entry.accepted, isAhead: entry.isAhead) },
+        record: entry.record.map { _ in
+          .init(isSound: entry.sound, isAccepted: entry.accepted, isAhead: entry.isAhead, isHeld: entry.held != nil)
+        },
         isRemoved: entry.record.map { removed.contains($0.id) } == true)
     }
     let night = RetentionPlan(nights, tonight: own.lastIndex { $0.id == kept }, policy: policy)
     var plan = Forgettable(hold: night.hold, held: night.hold == nil ? [] : night.wanted.map { own[$0].id })
+    // Drills are evidence of their own, for longer than most sets.
+    if night.hold == nil { plan.records += DrillResult.expired(marks, of: host, now: now).map(\.id) }
     for entry in night.forgotten.map({ own[$0] }) where entry.record != nil || unrecorded?.contains(entry.id) != false {
       plan.sets.append(entry.id)
       plan.records += entry.record.map { [$0.id] } ?? []
-      plan.records += marks.filter { $0.tag("kind") != "set" && $0.tag("set") == entry.id.text && $0.hostname == host }.map(\.id)
+      plan.records += marks.filter { mark in
+        mark.tag("kind") != "set" && mark.tag("set") == entry.id.text && mark.hostname == host && !DrillResult.isOne(mark)
+      }.map(\.id)
       plan.files += entry.files.map { [$0.id] } ?? []
       plan.databases += entry.databases.map(\.id)
     }

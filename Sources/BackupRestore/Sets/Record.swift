@@ -24,6 +24,14 @@ struct Record: Codable, Equatable, Sendable {
   var rows: Int { databases.reduce(0) { $0 + ($1.evidence?.rows ?? 0) } }
   var tables: Int { databases.reduce(0) { $0 + ($1.evidence?.tables.count ?? 0) } }
 
+  /// What was left out because it is excluded, in words.
+  var excluded: [String] {
+    (files?.excluded.map { ["files like \($0.joined(separator: " "))"] } ?? [])
+      + databases.compactMap { database in
+        database.excluded.map { "rows of \($0.joined(separator: " ")) in database \(database.name)" }
+      }
+  }
+
   /// The record's tags: enough to list sets and to find their parts without opening each record.
   var tags: [String] {
     var tags = ["kind=set", "set=\(id)"]
@@ -40,6 +48,7 @@ struct Record: Codable, Equatable, Sendable {
     }
     // restic separates tags by commas.
     if !doubts.isEmpty { tags.append("doubted=" + doubts.joined(separator: "; ").replacing(",", with: "")) }
+    if !excluded.isEmpty { tags.append("excluded=" + excluded.joined(separator: "; ").replacing(",", with: "")) }
     if let before { tags.append("before=\(before)") }
     if let pod { tags.append("pod=\(pod)") }
     return tags
@@ -71,7 +80,7 @@ extension Record {
     let paths = all.paths.contains { inside.starts(with: FilePath($0)) } ? [] : below
     files = FilesPart(
       snapshot: "\(all.snapshot):/\(path)", directory: all.directory.map { $0 + "/" + path }, paths: paths, root: root,
-      evidence: evidence, unreadable: all.unreadable)
+      evidence: evidence, excluded: all.excluded, unreadable: all.unreadable)
   }
 }
 
@@ -85,6 +94,8 @@ struct FilesPart: Codable, Equatable, Sendable {
   /// The directory's own owner and mode, which the relative tree does not hold.
   let root: FileAttributes?
   let evidence: FilesEvidence?
+  /// FILES_EXCLUDE at the time; nil: nothing was left out.
+  var excluded: [String]? = nil
   /// What could not be read and is not in the snapshot (FILES_ALLOW_UNREADABLE); nil: nothing.
   var unreadable: Unreadable?
 
@@ -127,6 +138,8 @@ struct DatabasePart: Codable, Equatable, Sendable {
   let properties: DatabaseProperties?
   let roles: [RoleUse]
   let evidence: DatabaseEvidence?
+  /// Tables that are saved without their rows, by POSTGRES_EXCLUDE_TABLE_DATA; nil: none is.
+  var excluded: [String]? = nil
   /// Nil where nobody could be asked, and in older records.
   var rehearsed: Rehearsed? = nil
 }
@@ -159,65 +172,6 @@ struct RoleUse: Codable, Equatable, Sendable {
 
   /// Without it the database cannot be restored; the others log in as members of these.
   var isNeeded: Bool { owns || granted }
-}
-
-/// What a database held at the dump's snapshot, as far as pg_dump saves it.
-struct DatabaseEvidence: Codable, Equatable, Sendable {
-  let tables: [TableEvidence]
-  var sequences: [SequenceEvidence]
-  let materializedViews: [MaterializedView]
-  let extensions: [String]
-  let largeObjects: LargeObjects
-  /// How rows were hashed: hashes of two ways are not compared.
-  var method: String? = Self.method
-  /// Nil in older records.
-  var schema: SchemaEvidence?
-
-  /// How `RowSum` hashes them.
-  static let method = "sum of folded rows of COPY, 2"
-
-  var rows: Int { tables.reduce(0) { $0 + $1.rows } }
-}
-
-struct TableEvidence: Codable, Equatable, Sendable {
-  let name: String
-  let rows: Int
-  /// Sum of the rows' hashes, see `method`; nil where there is no row, or where an older toolkit met one too large to be hashed.
-  let hash: String?
-  let hashed: Bool
-  /// Whether it could not be read at all.
-  var unread: Bool?
-  /// Of a partition the table that all of them are of.
-  var root: String? = nil
-}
-
-/// Sequences ignore snapshots: a dump beside which values are drawn holds something between the two readings.
-struct SequenceEvidence: Codable, Equatable, Sendable {
-  let name: String
-  let before: Value
-  let after: Value
-  let cycles: Bool
-
-  struct Value: Codable, Equatable, Sendable {
-    let last: Int
-    let called: Bool
-  }
-}
-
-struct MaterializedView: Codable, Equatable, Sendable {
-  let name: String
-  let populated: Bool
-}
-
-struct LargeObjects: Codable, Equatable, Sendable {
-  let count: Int
-  let hash: String?
-  let hashed: Bool
-  /// Nil where a value is too large to be read, and in records of before.
-  var bytes: Int?
-
-  /// The hash says as much as their size, which older records do not hold.
-  static func == (a: Self, b: Self) -> Bool { (a.count, a.hash, a.hashed) == (b.count, b.hash, b.hashed) }
 }
 
 extension Record {

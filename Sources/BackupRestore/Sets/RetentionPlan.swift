@@ -15,6 +15,8 @@ struct RetentionPlan: Equatable, Sendable {
       /// The operator has looked at it.
       var isAccepted = false
       var isAhead = false
+      /// The operator holds on to it.
+      var isHeld = false
     }
 
     var isSound: Bool { record?.isSound == true }
@@ -62,7 +64,8 @@ struct RetentionPlan: Equatable, Sendable {
     return nights.indices.filter { index in
       if index == tonight { return false }
       // Parts that no record names go only where a record older and one newer than them exist.
-      return nights[index].record == nil ? first < index && index < last : nights[index].isRemoved && !kept.contains(index)
+      guard let record = nights[index].record else { return first < index && index < last }
+      return nights[index].isRemoved && !kept.contains(index) && !record.isHeld
     }
   }
 
