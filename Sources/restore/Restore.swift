@@ -41,6 +41,12 @@ struct RestoreCommand: AsyncParsableCommand {
   @Flag(help: "Show what is in progress, unfinished and kept.")
   var status = false
 
+  @Flag(help: "Show what differs between a set and what is live, or two sets: SET, live or nothing, twice.")
+  var diff = false
+
+  @Flag(help: "With --diff: a document.")
+  var json = false
+
   @Flag(help: "Check everything and show what would be replaced; change nothing.")
   var dryRun = false
 
@@ -83,18 +89,19 @@ struct RestoreCommand: AsyncParsableCommand {
   var asSuperuser = false
 
   func validate() throws {
-    let modes = [list, status, rollback, discardPrevious, resumeApplication].filter { $0 }.count
-    let named = "--list, --status, --rollback, --discard-previous and --resume-application"
+    let modes = [list, status, diff, rollback, discardPrevious, resumeApplication].filter { $0 }.count
+    let named = "--list, --status, --diff, --rollback, --discard-previous and --resume-application"
     if modes > 1 { throw ValidationError("\(named) do not go together") }
     let choosing =
-      at != nil || only != nil || (dryRun && !rollback) || inPlace || acceptDifferences || dropSlots || asSuperuser
+      at != nil || (only != nil && !diff) || (dryRun && !rollback) || inPlace || acceptDifferences || dropSlots || asSuperuser
     if (all || keep != nil) && (!discardPrevious || !names.isEmpty || (all && keep != nil)) || keep.map({ $0 < 0 }) == true {
       throw ValidationError("--all, or --keep with a number, go with --discard-previous and without an id")
     }
     if drills, !list { throw ValidationError("--drills goes with --list") }
-    if modes == 1, choosing || (fromCopy && !list && !status) {
+    if json, !diff { throw ValidationError("--json goes with --diff") }
+    if modes == 1, choosing || (fromCopy && !list && !status && !diff) {
       throw ValidationError(
-        "\(named) take no other option, but --list and --status --from-copy, --rollback --dry-run, --discard-previous --all or --keep"
+        "\(named) take no other option, but --list, --status and --diff --from-copy, --diff --only and --json, --rollback --dry-run, --discard-previous --all or --keep"
       )
     }
     if drill, inPlace || acceptDifferences || dropSlots || modes > 0 {
@@ -104,7 +111,8 @@ struct RestoreCommand: AsyncParsableCommand {
       throw ValidationError("--list, --status and --resume-application take no set")
     }
     if names.contains("") { throw ValidationError("a name is empty") }
-    if names.count > 3 || (modes == 1 && names.count > 1) {
+    if diff, names.count == 2, names[0] == names[1] { throw ValidationError("\(names[0]) is compared with itself") }
+    if names.count > 3 || (modes == 1 && names.count > (diff ? 2 : 1)) {
       throw ValidationError("too many names: \(names.joined(separator: " "))")
     }
     if !names.isEmpty, at != nil { throw ValidationError("a set and --at do not go together") }
@@ -119,6 +127,7 @@ struct RestoreCommand: AsyncParsableCommand {
       if resumeApplication { return try await ResumeApplication(invocation).run() }
       if list { return try await Listing(invocation, drills: drills).run() }
       if status { return await StatusReport(invocation).run() }
+      if diff { return try await Diff(invocation, names: names, only: only, json: json).run() }
       if rollback { return try await Rollback(invocation, names.first, dryRun: dryRun).run() }
       if discardPrevious {
         return try await Discard(invocation, all || keep != nil ? .allBut(keep ?? 0) : .one(names.first)).run()

@@ -5,7 +5,7 @@ import Testing
   static let order = [
     "Report", "Command", "Files", "Configuration", "Restic", "Sets", "Postgres", "Kubernetes", "Swap", "Session", "Legacy",
     "Init",
-    "Backup", "Restore", "Drill", "List", "Program",
+    "Backup", "Compare", "Restore", "Drill", "List", "Program",
   ]
 
   @Test func everyFolderStandsInTheOrder() {

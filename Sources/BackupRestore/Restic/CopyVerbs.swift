@@ -25,6 +25,16 @@ extension Repository {
       }, watch: watch)
   }
 
+  /// What two snapshots do not have in common: paths, and restic's letters for how.
+  func difference(_ first: String, _ second: String, _ body: @escaping @Sendable (String, String) -> Void) async throws {
+    _ = try await run(
+      ["diff", "--no-lock", first, second],
+      output: .lines { line in
+        guard let message = ResticMessage(line: line), message.message_type == "change", let path = message.path else { return }
+        body(path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path, message.modifier ?? "")
+      }, watch: watch())
+  }
+
   /// Reads it as the repository that is copied from.
   private var asSource: [String: String] {
     ["RESTIC_FROM_REPOSITORY": name.location(below: settings.base.reveal()), "RESTIC_FROM_PASSWORD": password.reveal()]

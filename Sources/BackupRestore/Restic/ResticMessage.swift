@@ -68,6 +68,9 @@ struct ResticMessage: Decodable, Sendable {
   // summary of check
   let num_errors: Int?
   let broken_packs: [String]?
+  // change of diff
+  let path: String?
+  let modifier: String?
 
   struct Message: Decodable, Sendable { let message: String }
 

@@ -61,6 +61,7 @@ public struct Restore: Sendable {
       var staging = Staging(plan: plan, id: id, found: found, session: session)
       if options.dryRun {
         try await staging.rehearseIdle()
+        await tellDifferences(plan)
         output("dry run: nothing was changed")
         return .done
       }

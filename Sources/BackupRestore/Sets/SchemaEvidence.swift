@@ -58,7 +58,7 @@ extension SchemaEvidence {
 
   /// Keys are bytes: two names may be equal to Swift (é composed and decomposed) and still be two objects. Two of one name are one, with
   /// both hashes.
-  private func byName(_ kind: String) -> [[UInt8]: String?] {
+  func byName(_ kind: String) -> [[UInt8]: String?] {
     Dictionary((objects[kind] ?? []).map { (Array($0.name.utf8), $0.hash) }) { first, second in
       first.flatMap { first in second.map { first + $0 } }
     }
