@@ -203,4 +203,35 @@ import Testing
     #expect(run.code == 20 && run.errors.contains("\(ground.site.files)/d on the way to d/e is not a directory"), "\(run)")
     #expect(try await ground.site.sets().count == 1)
   }
+
+  /// Its role may make databases, and whoever owns one may name it.
+  @Test func aDatabaseCalledLikeAKeptOneIsNeitherBroughtBackNorKeptInItsPlace() async throws {
+    let broken = try await Broken(megabytes: 1)
+    func plant(_ id: String) async throws -> String {
+      let name = DatabaseName.previous(broken.site.database, try #require(RestoreID(id)))
+      try await broken.cluster.psql("postgres", "CREATE DATABASE \"\(name)\"")
+      try await broken.cluster.psql(name, "CREATE TABLE word AS SELECT 'planted' AS word")
+      return name
+    }
+    // Newer than all that restores kept, and the name that a restore of files alone would have given one.
+    try await broken.write("second")
+    try await broken.succeed("restore")
+    var planted = [try await plant("29990101T000000Z")]
+    let rolled = try await broken.succeed("restore", "--rollback")
+    #expect(try await broken.live() == "second second")
+    #expect(rolled.errors.contains("no restore of this application kept it"), "\(rolled)")
+    try await broken.discardKept()
+    try await broken.succeed("restore", "--only", "files")
+    planted.append(try await plant(try #require(try await broken.kept().last)))
+    try await broken.succeed("restore", "--rollback")
+    #expect(try await broken.live() == "second second")
+    // And of today, without what a restore writes on it.
+    try await broken.discardKept()
+    planted.append(try await plant("20260101T000000Z"))
+    #expect(try await broken.site.run("restore", ["--rollback"]).code == 22)
+    try await broken.succeed("restore")
+    try await broken.succeed("restore", "--discard-previous", "--keep", "1")
+    #expect(try await broken.kept().count == 1)
+    for name in planted { try await broken.cluster.psql("postgres", "DROP DATABASE \"\(name)\"") }
+  }
 }

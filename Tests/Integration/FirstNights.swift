@@ -25,8 +25,26 @@ import Testing
     #expect(try await site.run("backup", ["--accept", sets[0]]).code == 0)
     #expect(try await site.run("backup", ["--init"]).code == 0)
     #expect(try await site.run("restore").code == 0)
-    // Another application's first night in the same place is its own.
-    #expect(try await site.run("backup", with: ["RESTIC_HOST": "other"]).code == 0)
+    // Another application's first night in the same repositories is its own.
+    let other: [String: String?] = ["RESTIC_HOST": "other", "FILES_DIRECTORY": site.root + "/other", "POSTGRES_DB": nil]
+    try await Shell.script("mkdir other; echo 1 >other/a", in: site.root)
+    #expect(try await site.run("backup", with: other).code == 0)
+  }
+
+  /// A slip in RESTIC_HOST: what goes on under another name begins from nothing, and retention would forget by that.
+  @Test func aNewNameForWhatIsSavedUnderAnotherIsDoubtedOnce() async throws {
+    let site = try await Site(cluster: try await Cluster.shared.value, settings: ["RESTIC_HOST": "jira"])
+    try await site.createDatabase("CREATE TABLE t AS SELECT 1 AS id")
+    try await site.script("echo 1 >a")
+    for program in ["init", "backup", "backup"] { try await Staged.succeed(site, program) }
+    let slip = ["RESTIC_HOST": "jria"] as [String: String?]
+    let night = try await site.run("backup", with: slip)
+    #expect(
+      night.code == 4 && night.errors.contains("the first set of jria (there are sets of jira: RESTIC_HOST names"), "\(night)")
+    #expect(try await site.run("restore", with: slip).code == 22)
+    let set = try #require(try await site.sets().last)
+    try await Staged.succeed(site, "backup", "--accept", set, with: slip)
+    try await Staged.succeed(site, "backup", with: slip)
   }
 
   @Test func besideOldSnapshotsOfFilesNoneConfiguredIsRefusedWithTheirPath() async throws {

@@ -121,4 +121,34 @@ import Testing
     } catch { Issue.record(error) }
     try await site.script("umount config .snapshot")
   }
+
+  /// Small beside all the rest: in the sum of all it is gone without a trace.
+  @Test func aVolumeThatIsNotMountedOneNightIsADoubtHoweverSmallItIs() async throws {
+    let site = try await FileTruths.site()
+    try await site.script(
+      "mkdir small; for i in $(seq 30); do echo $i >$i; done; mount -t tmpfs tmpfs small; echo a >small/a; mkdir small/d")
+    #expect(try await site.run("backup").code == 0)
+    try await site.script("umount small")
+    let night = try await site.run("backup")
+    let set = try #require(try await site.sets().first)
+    #expect(
+      night.code == 4 && night.errors.contains("small is no volume of its own any more (set \(set) had 2 entries on it)"),
+      "\(night)")
+  }
+
+  @Test func anEntryOfFILESPATHSThatIsEmptiedOrBecomesALinkIsTold() async throws {
+    let site = try await FileTruths.site()
+    try await site.script(
+      "mkdir data uploads elsewhere; for i in $(seq 30); do echo $i >data/$i; done; echo u | tee uploads/a >uploads/b")
+    let paths = ["FILES_PATHS": "data,uploads"] as [String: String?]
+    #expect(try await site.run("backup", with: paths).code == 0)
+    try await site.script("mv uploads/* elsewhere")
+    let emptied = try await site.run("backup", with: paths)
+    #expect(emptied.code == 4 && emptied.errors.contains("0 entries in uploads (set "), "\(emptied)")
+    try await site.script("rmdir uploads; ln -s elsewhere uploads")
+    let linked = try await site.run("backup", with: paths)
+    #expect(linked.code == 20 && linked.errors.contains("uploads, which FILES_PATHS names, is a link"), "\(linked)")
+    // Who names less chooses so.
+    #expect(try await site.run("backup", with: ["FILES_PATHS": "data"]).code == 0)
+  }
 }

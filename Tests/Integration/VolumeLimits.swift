@@ -204,4 +204,24 @@ import Testing
       #expect(try await Shell.script("cat mnt/a", in: site.root) == "live\n")
     }
   }
+
+  /// Staging lies deeper than what is live, and Linux takes 4,095 bytes.
+  @Test func aPathThatARestoreCannotWriteIsADoubtTheNightItIsSaved() async throws {
+    let site = try await FileTruths.site()
+    let make = """
+      import os, sys
+      length = int(sys.argv[1]); depth = length // 200
+      for i in range(depth): os.mkdir('d' * 199); os.chdir('d' * 199)
+      open('f' * (length - 200 * depth), 'w').write('content')
+      """
+    try await Shell.script("python3 -c \"\(make)\" \(FilesEvidence.longestPath)", in: site.files)
+    #expect(try await site.run("backup").code == 0)
+    try await Staged.succeed(site, "restore")
+    try await Shell.script("rm -r d*; python3 -c \"\(make)\" \(FilesEvidence.longestPath + 1)", in: site.files)
+    let night = try await site.run("backup")
+    #expect(
+      night.code == 4
+        && night.errors.contains("1 path is over \(Format.count(FilesEvidence.longestPath)) bytes, too long to be restored"),
+      "\(night)")
+  }
 }

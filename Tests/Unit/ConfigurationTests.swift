@@ -88,6 +88,20 @@ import Testing
     #expect(sample.read(try Configuration(variables)) == sample.value)
   }
 
+  @Test(arguments: samples) func aLinesEndIsNoPartOfAValue(_ sample: Sample) throws {
+    let read = try Configuration(Self.environment(without: sample.name).merging([sample.name: sample.value + "\r\n"]) { $1 })
+    #expect(sample.read(read) == sample.value)
+  }
+
+  @Test(arguments: [
+    ("RESTIC_REPOSITORY", "backups/app"), ("RESTIC_REPOSITORY", "local:backups"), ("RESTIC_REPOSITORY", "\"/repository\""),
+    ("RESTIC_REPOSITORY", "/repository "), ("COPY_RESTIC_REPOSITORY", "copy"), ("RESTIC_HOST", "'app'"), ("RESTIC_HOST", "app "),
+  ]) func whatWouldNameAnotherPlaceOrApplicationIsRefused(_ name: String, _ value: String) {
+    let failure = failure { _ = try Configuration(Self.environment(without: name).merging([name: value]) { $1 }) }
+    #expect(failure?.status == .configuration && failure?.problems.count == 1)
+    #expect(failure?.problems.first?.fact.hasPrefix(name + " ") == true)
+  }
+
   @Test(arguments: samples) func aVariableMayNotBeSetTwice(_ sample: Sample) throws {
     let directory = try Temporary()
     let both = [sample.name: sample.value, sample.name + "_FILE": try directory.file(sample.value)]

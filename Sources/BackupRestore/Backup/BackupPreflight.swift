@@ -51,10 +51,14 @@ struct BackupPreflight: Sendable {
       }
     }
     for path in files.paths {
-      if let link = try Tree.obstacle(onTheWayTo: path, below: FilePath(files.directory)) {
+      let whole = FilePath(files.directory + "/" + path)
+      let link =
+        try FileStatus.existing(whole)?.type == "symlink"
+        ? whole : Tree.obstacle(onTheWayTo: path, below: FilePath(files.directory))
+      if let link {
         problems.append(
           Problem(
-            "\(printable(link.string)) on the way to \(printable(path)) is not a directory: what it leads to is not what is to be saved",
+            "\(printable(link.string))\(link == whole ? ", which FILES_PATHS names, is a link" : " on the way to \(printable(path)) is not a directory"): what it leads to is not what is to be saved",
             hint: "name in FILES_PATHS where it leads"))
       }
     }

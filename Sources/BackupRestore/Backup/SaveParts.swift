@@ -141,7 +141,11 @@ extension SaveSet {
       tolerateUnreadable: files.allowUnreadable)
     await resume()
     async let last = lastRecord()
-    let evidence = empty ? FilesEvidence() : try await repositories.files.evidence(of: saved.snapshot, live: session.directory)
+    let evidence =
+      empty
+      ? FilesEvidence()
+      : try await repositories.files.evidence(
+        of: saved.snapshot, live: session.directory, parts: files.paths + mounts.filter { !$0.isSnapshots }.map(\.path))
     let part = FilesPart(
       snapshot: saved.snapshot, directory: files.directory, paths: files.paths, root: root.attributes, evidence: evidence,
       excluded: files.excludes.isEmpty ? nil : files.excludes, unreadable: saved.complete ? nil : .init(saved.unreadable))

@@ -73,7 +73,9 @@ struct SaveSet: Sendable {
       if plan.catalog.sets.contains(where: { Initialise.isMark($0, of: host) }) { return [Initialise.doubt] }
       // Its name comes from what is configured: what is configured otherwise today begins from nothing.
       let settings = repositories.settings
-      let others = Set(plan.catalog.entries.map(\.host)).filter { $0 == settings.formerHost || settings.isSibling($0) }
+      let others = Set(plan.catalog.entries.map(\.host)).filter {
+        $0 == settings.formerHost || settings.isSibling($0) || saves(theSameAs: $0)
+      }
       return others.isEmpty ? [] : [Doubt.renamed(host, others.sorted())]
     }
     let own = plan.catalog.soundTimes(host)
@@ -81,6 +83,15 @@ struct SaveSet: Sendable {
     return set.date.flatMap { RetentionPlan.gap(before: $0, after: times, policy: configuration.retention) }.map {
       [Doubt.gap($0)]
     } ?? []
+  }
+
+  /// A slip in RESTIC_HOST: the newest set of another name is of the same directory and databases.
+  private func saves(theSameAs other: String) -> Bool {
+    guard other != host, let entry = plan.catalog.of(other).last(where: { $0.record != nil }) else { return false }
+    let archives = entry.databases.compactMap { $0.paths?.first }
+    return Set(archives) == Set(plan.databases.map { "/" + DatabasePart.archiveName($0) })
+      && (entry.files == nil) == (configuration.files == nil)
+      && entry.files?.paths?.first.map(repositories.isOfDirectory) != false
   }
 
   /// Waits for the next second where this one is taken: the id is the second the set began.

@@ -47,7 +47,7 @@ struct Environment {
   /// The value of NAME or the content of NAME_FILE; nil when neither is set or both are empty. `optional`: also where the file is
   /// missing or empty.
   mutating func text(_ name: String, optional: Bool = false) -> String? {
-    let direct = variables[name].flatMap { $0.isEmpty ? nil : $0 }
+    let direct = direct(name)
     // Foundation puts U+FFFD in place of bytes that are not UTF-8 (measured): a repository made with that password would not open with
     // the one that was set.
     if let direct, direct.unicodeScalars.contains("\u{FFFD}") {
@@ -92,13 +92,20 @@ struct Environment {
     }
   }
 
+  /// Without line ends behind it, as of a file: `echo … | base64` makes one, and so does a list of variables with CRLF.
+  private func direct(_ name: String) -> String? {
+    var value = variables[name] ?? ""
+    while value.last?.isNewline == true { value.removeLast() }
+    return value.isEmpty ? nil : value
+  }
+
   /// The path that a NAME_FILE names. AWS_SHARED_CREDENTIALS_FILE and its like are variables of their own.
   private func file(_ name: String) -> String? {
     Variable.spelt.contains(name) ? nil : variables[name].flatMap { $0.isEmpty ? nil : $0 }
   }
 
   /// Whether NAME or NAME_FILE says anything, right or wrong.
-  func isSet(_ name: String) -> Bool { [name, name + "_FILE"].contains { !(variables[$0] ?? "").isEmpty } }
+  func isSet(_ name: String) -> Bool { direct(name) != nil || file(name + "_FILE") != nil }
 
   /// That NAME_FILE names.
   func path(of name: String) -> String? { file(name + "_FILE") }

@@ -71,8 +71,13 @@ struct RepositorySettings: Sendable, Equatable {
     if prefix.isEmpty, let certificateFile, (try? FileStatus(certificateFile)) == nil {
       environment.report("CERTIFICATE_FILE: \(certificateFile) cannot be read", hint: "mount the CA certificate there")
     }
+    let name = environment.isSet("RESTIC_HOST") || !environment.isSet("POD_NAMESPACE") ? "RESTIC_HOST" : "POD_NAMESPACE"
+    if host.trimming(" \t\"'") != host {
+      environment.report(
+        "\(name) is \(environment.text(name) ?? host)", hint: "take out the quotes or spaces around it: they are part of the name"
+      )
+    }
     if host.contains(",") {
-      let name = environment.isSet("RESTIC_HOST") || !environment.isSet("POD_NAMESPACE") ? "RESTIC_HOST" : "POD_NAMESPACE"
       environment.report(
         "\(name) is \"\(environment.text(name) ?? host)\"",
         hint: "\(name == "RESTIC_HOST" ? "use" : "set RESTIC_HOST to") a name without a comma")
@@ -81,6 +86,14 @@ struct RepositorySettings: Sendable, Equatable {
     guard var base, let password else { return nil }
     while base.count > 1, base.hasSuffix("/") { base.removeLast() }
     Self.rememberPassword(in: base)
+    if let directory = Self.directory(base), !directory.hasPrefix("/") {
+      // restic would look for it where it saves from.
+      environment.report(
+        "\(prefix)RESTIC_REPOSITORY is \"\(base)\", a path that begins nowhere",
+        hint: "set an absolute path without quotes or spaces around it, or a kind of repository: s3:, rest:, sftp:")
+    } else if base.last?.isWhitespace == true {
+      environment.report("\(prefix)RESTIC_REPOSITORY ends with a space", hint: "take it out")
+    }
     self.base = Secret(base, masked: false)
     self.password = password
   }

@@ -191,6 +191,8 @@ struct Dump: Sendable {
       whole.sequences = SequenceEvidence.joined(sequences, try await EvidenceReader(connection: connection).sequences())
         .filter { !excluded.contains($0.name) }
       whole.schema = schema
+      let unsaved = try await EvidenceReader(connection: connection).unsaved()
+      if !unsaved.isEmpty { whole.unsaved = unsaved }
       let part = DatabasePart(
         snapshot: saved.snapshot, name: name, archive: "/" + archive, bytes: saved.bytes, pgDump: program.major,
         properties: properties, roles: roles, evidence: whole, excluded: excluded.isEmpty ? nil : excluded.sorted())

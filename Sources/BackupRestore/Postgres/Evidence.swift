@@ -172,6 +172,19 @@ struct EvidenceReader: Sendable {
     }
   }
 
+  /// Tables that hold something and are saved by nobody: pg_dump leaves an extension's members to the extension, also those that somebody
+  /// has made its members since. A script of an extension that is trusted makes its own as a superuser, one that is not as who ran it,
+  /// who was one.
+  func unsaved() async throws -> [String] {
+    try await connection.column(
+      """
+      SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      JOIN pg_catalog.pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper
+      WHERE c.relkind = 'r' AND \(Self.ours) AND \(Self.member("pg_class", "c.oid")) AND pg_catalog.pg_relation_size(c.oid) > 0
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension x WHERE c.oid = ANY (x.extconfig)) ORDER BY 1
+      """)
+  }
+
   func extensions() async throws -> [String] {
     try await connection.column("SELECT extname FROM pg_catalog.pg_extension ORDER BY 1")
   }

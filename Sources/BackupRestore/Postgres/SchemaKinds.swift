@@ -74,7 +74,7 @@ extension SchemaReader {
       a.aggmfinalmodify, a.aggsortop::regoperator, a.aggtranstype::regtype, a.aggtransspace, a.aggmtranstype::regtype, a.aggmtransspace,
       a.agginitval, '/', a.aggminitval) AS aggregate FROM pg_aggregate a WHERE a.aggfnoid = p.oid) g ON p.prokind = 'a'
     UNION ALL SELECT 'pg_type'::regclass, t.oid, concat_ws(' ', t.typtype, t.typcategory, t.typispreferred, t.typdelim, t.typstorage,
-      t.typnotnull, CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END, \(flat("t.typdefault")),
+      t.typnotnull, CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END, \(flat("coalesce(pg_get_expr(t.typdefaultbin, 0), t.typdefault)")),
       t.typcollation::regcollation, CASE WHEN t.typtype = 'b' THEN concat_ws(' ', t.typlen, t.typbyval, t.typalign, t.typinput, t.typoutput,
         t.typreceive, t.typsend, t.typmodin, t.typmodout, t.typanalyze) END,
       (SELECT string_agg(e.enumlabel, ',' ORDER BY e.enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid),

@@ -9,6 +9,8 @@ struct DatabaseEvidence: Codable, Equatable, Sendable {
   var method: String? = Self.method
   /// Nil in older records.
   var schema: SchemaEvidence?
+  /// Tables with rows that pg_dump does not save, because somebody made them members of an extension; nil: none.
+  var unsaved: [String]?
 
   /// How `RowSum` hashes them.
   static let method = "sum of folded rows of COPY, 2"

@@ -11,7 +11,7 @@ enum Doubt {
       if let files, let before = last.files {
         // What is left out since says nothing about the rest, unless nothing is left at all.
         let isNarrower = !Set(files.excluded ?? []).isSubset(of: before.excluded ?? [])
-        if !isNarrower { reasons += shrunk(files.evidence, before.evidence, last.id) }
+        if !isNarrower { reasons += shrunk(files.evidence, before.evidence, last.id) + shrunkParts(files, before, last.id) }
         if isNarrower, (before.evidence?.bytes ?? 0) > 0 { reasons += empty(files: files, databases: []) }
       } else if last.files != nil, !lost.contains(nil) {
         reasons.append("no files (set \(last.id) had them)")
@@ -23,6 +23,20 @@ enum Doubt {
           reasons.append("no database \(printable(before.name)) (set \(last.id) had it)")
         }
       }
+    }
+    if let long = files?.evidence?.tooLong {
+      reasons.append(
+        "\(Format.count(long, "path is", "paths are")) over \(Format.count(FilesEvidence.longestPath)) bytes, too long to be restored"
+      )
+    }
+    for database in databases {
+      let before = last?.databases.first { $0.name == database.name }?.evidence?.unsaved ?? []
+      // Told once: what was accepted is no news.
+      let unsaved = (database.evidence?.unsaved ?? []).filter { !before.contains($0) }
+      if unsaved.isEmpty { continue }
+      reasons.append(
+        "\(unsaved.map(printable).joined(separator: ", ")) in database \(printable(database.name)): pg_dump saves no row of a member of an extension"
+      )
     }
     return reasons
       + empty(
@@ -58,6 +72,21 @@ enum Doubt {
       Format.count($0, "file or directory", "files and directories")
     }
     return [counted ?? shrunk(now?.bytes ?? 0, then?.bytes ?? 0, id, bytes: "in files")].compactMap { $0 }
+  }
+
+  /// What FILES_PATHS names, and volumes mounted below: a small one is gone without a trace in the sum of all.
+  private static func shrunkParts(_ now: FilesPart, _ then: FilesPart, _ id: SetID) -> [String] {
+    (then.evidence?.parts ?? [:]).sorted { $0.key < $1.key }.compactMap { name, before in
+      guard before.entries > 0 else { return nil }
+      guard let part = now.evidence?.parts?[name] else {
+        // What FILES_PATHS names no more is left out by the operator.
+        return then.paths.contains(name) || now.evidence?.parts == nil
+          ? nil
+          : "\(printable(name)) is no volume of its own any more (set \(id) had \(Format.count(before.entries, "entry", "entries")) on it)"
+      }
+      let counted = shrunk(part.entries, before.entries, id) { Format.count($0, "entry", "entries") + " in \(printable(name))" }
+      return counted ?? shrunk(part.bytes, before.bytes, id, bytes: "in \(printable(name))")
+    }
   }
 
   /// Counts first: where rows are gone, so are their bytes.

@@ -13,8 +13,21 @@ struct FilesEvidence: Codable, Equatable, Sendable {
   var kinds: Set<String>?
   /// By kind of attribute. Nil in older records, and where no live tree was at hand.
   var attributes: [String: Attributes]?
+  /// What lies in each of FILES_PATHS and on each volume mounted below. Nil in older records.
+  var parts: [String: Part]?
+  /// Entries whose paths are longer than a restore can write; nil: none.
+  var tooLong: Int?
   /// Entries that had changed since they were saved, or whose names are no text: what attributes they have in the set is not known.
   var unseen: Int?
+
+  /// Without the directory itself.
+  struct Part: Codable, Equatable, Sendable {
+    var entries = 0
+    var bytes = 0
+  }
+
+  /// What is staged is reached by way of an open directory, and Linux takes paths of less than 4,096 bytes.
+  static let longestPath = 4095 - "/proc/4194304/fd/99999/tree/".utf8.count
 
   /// The extended attributes of a kind.
   struct Attributes: Codable, Equatable, Sendable {
@@ -36,6 +49,8 @@ struct FilesEvidence: Codable, Equatable, Sendable {
     try container.encode(owners.sorted(), forKey: .owners)
     try container.encodeIfPresent(kinds?.sorted(), forKey: .kinds)
     try container.encodeIfPresent(attributes, forKey: .attributes)
+    try container.encodeIfPresent(parts, forKey: .parts)
+    try container.encodeIfPresent(tooLong, forKey: .tooLong)
     try container.encodeIfPresent(unseen, forKey: .unseen)
   }
 
@@ -45,6 +60,16 @@ struct FilesEvidence: Codable, Equatable, Sendable {
     counts[type, default: 0] += 1
     if type == "file" { bytes += size }
     owners.insert("\(user):\(group)")
+  }
+
+  /// - Parameter path: relative, without a leading slash.
+  mutating func count(_ node: Node, at path: Substring) {
+    count(node)
+    if path.utf8.count > Self.longestPath { tooLong = (tooLong ?? 0) + 1 }
+    for name in (parts ?? [:]).keys where path.hasPrefix(name + "/") {
+      parts?[name]?.entries += 1
+      if node.type == "file" { parts?[name]?.bytes += node.size ?? 0 }
+    }
   }
 
   mutating func count(_ node: Node) {

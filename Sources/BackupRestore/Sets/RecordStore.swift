@@ -22,17 +22,20 @@ extension Repository {
 
   /// What a snapshot's tree holds.
   ///
-  /// - Parameter live: what it was made of; nil: its extended attributes stay unknown.
-  func evidence(of snapshot: String, live: Directory? = nil) async throws -> FilesEvidence {
+  /// - Parameters:
+  ///   - live: what it was made of; nil: its extended attributes stay unknown.
+  ///   - parts: directories of it that are counted by themselves, too.
+  func evidence(of snapshot: String, live: Directory? = nil, parts: [String]? = nil) async throws -> FilesEvidence {
     struct State: Sendable {
       var evidence = FilesEvidence()
       var reader: LiveAttributes?
     }
     let state = Locked(State(reader: live.map(LiveAttributes.init)))
+    if let parts { state.change { $0.evidence.parts = Dictionary(uniqueKeysWithValues: parts.map { ($0, .init()) }) } }
     if live != nil { state.change { ($0.evidence.attributes, $0.evidence.kinds) = ([:], []) } }
     try await list(snapshot) { node in
       state.change { state in
-        state.evidence.count(node)
+        state.evidence.count(node, at: node.path?.dropFirst() ?? "")
         if live == nil { return }
         guard let path = node.path?.dropFirst(), let attributes = state.reader?.of(node) else {
           state.evidence.unseen = (state.evidence.unseen ?? 0) + 1
@@ -49,19 +52,33 @@ extension Repository {
 /// takes a call for each directory (0.19.1). They are those that were saved where the entry has not changed since.
 struct LiveAttributes: Sendable {
   let root: Directory
-  /// restic lists a directory's entries one after the other.
-  private var parent: (path: FilePath, directory: Directory?)
+  /// The directories down to the last parent, the first ones of them open: restic lists a directory's entries one after the other, and
+  /// from the root to each of many nested ones would be a way of hours.
+  private var chain: [(path: String, directory: Directory)] = []
+  private static let mostOpen = 200
 
-  init(_ root: Directory) { (self.root, parent) = (root, ("", root)) }
+  init(_ root: Directory) { self.root = root }
+
+  private mutating func directory(at path: String) -> Directory? {
+    if path.isEmpty { return root }
+    while let last = chain.last, path != last.path, !path.hasPrefix(last.path + "/") { chain.removeLast() }
+    var (place, reached) = chain.last.map { ($0.directory, $0.path) } ?? (root, "")
+    for name in path.dropFirst(reached.count).split(separator: "/") {
+      guard let name = Directory.Name(String(name)), let next = try? place.directory(name) else { return nil }
+      (place, reached) = (next, reached.isEmpty ? name.string : reached + "/" + name.string)
+      // Deeper ones are found from the last of these.
+      if chain.count < Self.mostOpen { chain.append((reached, place)) }
+    }
+    return place
+  }
 
   /// Nil where they are not known.
   mutating func of(_ node: Node) -> [ExtendedAttribute]? {
     guard let text = node.path, !text.contains("\u{FFFD}") else { return nil }
-    let path = FilePath(String(text.dropFirst()))
-    guard let name = path.lastComponent else { return nil }
-    let above = path.removingLastComponent()
-    if above != parent.path { parent = (above, try? root.parent(of: path)) }
-    guard let directory = parent.directory, let before = try? directory.existing(name),
+    let path = text.dropFirst()
+    let slash = path.lastIndex(of: "/")
+    guard let name = Directory.Name(String(slash.map { path[path.index(after: $0)...] } ?? path)),
+      let directory = directory(at: slash.map { String(path[..<$0]) } ?? ""), let before = try? directory.existing(name),
       let attributes = try? ExtendedAttribute.all(of: directory.reached.appending(name)),
       let after = try? directory.existing(name), node.isStill(before, after)
     else { return nil }

@@ -51,15 +51,17 @@ struct Repositories: Sendable {
     return Catalog(files: named(found.files), databases: named(found.databases), sets: named(found.sets), former: former)
   }
 
+  /// Whether a snapshot of files of this path is of FILES_DIRECTORY.
+  func isOfDirectory(_ path: String) -> Bool {
+    settings.saves.directories.contains { path == $0 || path.hasPrefix($0 + "/") }
+  }
+
   private func isOwn(_ former: String, _ found: Snapshots) -> Bool {
     guard found.sets.contains(where: { $0.tag("kind") == "set" && $0.hostname == former }) else { return false }
     let newest = { (all: [Snapshot]) in
       all.filter { $0.hostname == former && $0.tag("set") != nil }.max { $0.time < $1.time }?.paths?.first
     }
     let archives = settings.saves.databases.map { "/" + DatabasePart.archiveName($0) }
-    let isOfDirectory = { (path: String) in
-      settings.saves.directories.contains { path == $0 || path.hasPrefix($0 + "/") }
-    }
     return newest(found.databases).map(archives.contains) != false && newest(found.files).map(isOfDirectory) != false
   }
 

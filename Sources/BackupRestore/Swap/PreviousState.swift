@@ -26,7 +26,7 @@ struct PreviousState: Equatable, Sendable {
 
   /// What its swap put in place, as far as that is kept.
   var replacement: String {
-    let parts = databases.map { "database \($0.to)" } + (files == nil ? [] : ["files"])
+    let parts = databases.map { "database \(printable($0.to))" } + (files == nil ? [] : ["files"])
     let time = liveUntil.map { " since \(Format.local($0))" } ?? ""
     return "\(replacedBy ?? "a restore")\(time) (\(parts.joined(separator: ", ")), by restore \(id))"
   }
@@ -58,15 +58,36 @@ extension Swap {
       for (name, comment) in try await server.comments() {
         for live in server.settings.names {
           guard let (id, isStaging) = DatabaseName.parse(name, live: live), !isStaging else { continue }
+          let mark = RestoreMarker(comment: comment)
+          guard try await isKept(name, live, id, mark, kept[id], server) else {
+            log.warning(
+              "database \(printable(name)) is called like one that a restore keeps, and no restore of this application kept it\n  hint: whoever made it may drop it; it is passed over"
+            )
+            continue
+          }
           var state = kept[id] ?? PreviousState(id: id)
           state.databases.append(.init(from: name, to: live))
-          state.mark = RestoreMarker(comment: comment) ?? state.mark
+          state.mark = mark ?? state.mark
           kept[id] = state
         }
       }
     }
     for journal in try unfinished().compactMap(journal) { kept[journal.id]?.isUnfinished = true }
     return kept.values.sorted { $0.id < $1.id }
+  }
+
+  /// Whether a restore kept this database: whoever owns the live one may make another of such a name. What the volume says of the restore
+  /// cannot be written by the application, its OIDs least of all; without files the comment says it, which every one of ours has.
+  private func isKept(
+    _ name: String, _ live: String, _ id: RestoreID, _ mark: RestoreMarker?, _ state: PreviousState?, _ server: Server
+  ) async throws -> Bool {
+    if id.isAhead(of: Date()) { return false }
+    guard let journal = try state?.files ?? journal(id), journal.phase != .replacing else {
+      return mark.map { $0.databases.isEmpty || $0.databases.contains(live) } ?? false
+    }
+    guard let rename = journal.renames.first(where: { $0.to == name }) else { return false }
+    guard let oid = journal.databases?.oids[rename.from] else { return true }
+    return try await server.name(ofDatabase: oid) == name
   }
 
   /// First everything says that it is being discarded, so that nobody goes back to half of it when this is interrupted.
