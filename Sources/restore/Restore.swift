@@ -32,6 +32,13 @@ struct RestoreCommand: AsyncParsableCommand {
   @Option(help: "Restore only the files or only the database.")
   var only: Only?
 
+  @Option(
+    help: ArgumentHelp("With --only files: restore this file or directory alone; may be repeated.", valueName: "path"))
+  var path: [String] = []
+
+  @Flag(help: "Restore only where the database holds no table and the volume no entry; else say what is there, and end with 0.")
+  var ifEmpty = false
+
   @Flag(help: "List the sets.")
   var list = false
 
@@ -44,7 +51,7 @@ struct RestoreCommand: AsyncParsableCommand {
   @Flag(help: "Show what differs between a set and what is live, or two sets: SET, live or nothing, twice.")
   var diff = false
 
-  @Flag(help: "With --diff: a document.")
+  @Flag(help: "With --list or --diff: a document.")
   var json = false
 
   @Flag(help: "Check everything and show what would be replaced; change nothing.")
@@ -98,7 +105,13 @@ struct RestoreCommand: AsyncParsableCommand {
       throw ValidationError("--all, or --keep with a number, go with --discard-previous and without an id")
     }
     if drills, !list { throw ValidationError("--drills goes with --list") }
-    if json, !diff { throw ValidationError("--json goes with --diff") }
+    if json, !diff, !list { throw ValidationError("--json goes with --list or --diff") }
+    if !path.isEmpty, only != .files || modes > 0 || drill {
+      throw ValidationError("--path goes with a restore --only files")
+    }
+    if ifEmpty, inPlace || modes > 0 || drill || !path.isEmpty {
+      throw ValidationError("--if-empty goes with a restore of the whole, not in place")
+    }
     if modes == 1, choosing || (fromCopy && !list && !status && !diff) {
       throw ValidationError(
         "\(named) take no other option, but --list, --status and --diff --from-copy, --diff --only and --json, --rollback --dry-run, --discard-previous --all or --keep"
@@ -123,9 +136,10 @@ struct RestoreCommand: AsyncParsableCommand {
 
   func run() async throws {
     await Program.run(reporting: drill && !dryRun ? .drill : nil, answering: list || status) { [self] invocation in
-      let invocation = fromCopy ? try invocation.second() : invocation
+      var invocation = fromCopy ? try invocation.second() : invocation
+      if !path.isEmpty { invocation = try invocation.with(paths: path) }
       if resumeApplication { return try await ResumeApplication(invocation).run() }
-      if list { return try await Listing(invocation, drills: drills).run() }
+      if list { return try await Listing(invocation, drills: drills, json: json).run() }
       if status { return await StatusReport(invocation).run() }
       if diff { return try await Diff(invocation, names: names, only: only, json: json).run() }
       if rollback { return try await Rollback(invocation, names.first, dryRun: dryRun).run() }
@@ -137,6 +151,7 @@ struct RestoreCommand: AsyncParsableCommand {
       var options = Restore.Options()
       options.dryRun = dryRun
       options.inPlace = inPlace
+      options.onlyIfEmpty = ifEmpty
       options.acceptDifferences = acceptDifferences
       options.dropSlots = dropSlots
       options.asSuperuser = asSuperuser

@@ -142,7 +142,7 @@ public final class Site: Sendable {
       case " $* " in *" snapshots "*) until grep -Eq '^(PREVIOUS|kept for rollback)' '\(said)'; do sleep 0.02; done;; esac
       PATH=${PATH#*:}
       exec restic "$@"
-      """)
+      """, for: "-status")
     let script = "'\(Self.products)/restore' --status >'\(said)'"
     let run = try await Shell.Running("sh", ["-c", script], environment: settings.merging(["PATH": path]) { $1 }).result
     let output = try String(contentsOfFile: said, encoding: .utf8)
@@ -165,8 +165,10 @@ public final class Site: Sendable {
   }
 
   /// PATH with a program of that name before all others, a script of sh. `PATH=${PATH#*:}` in it makes the name mean the real one.
-  public func fake(_ name: String, _ body: String) throws -> String {
-    let bin = root + "/fake-\(name)"
+  ///
+  /// - Parameter purpose: tells it from another one of that name.
+  public func fake(_ name: String, _ body: String, for purpose: String = "") throws -> String {
+    let bin = root + "/fake-\(name)\(purpose)"
     try FileManager.default.createDirectory(atPath: bin, withIntermediateDirectories: true)
     try "#!/bin/sh\n\(body)\n".write(toFile: bin + "/" + name, atomically: true, encoding: .utf8)
     try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: bin + "/" + name)

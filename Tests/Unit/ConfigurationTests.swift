@@ -88,7 +88,8 @@ import Testing
     #expect(sample.read(try Configuration(variables)) == sample.value)
   }
 
-  @Test(arguments: samples) func aLinesEndIsNoPartOfAValue(_ sample: Sample) throws {
+  /// But of a password, which may have made repositories.
+  @Test(arguments: samples.filter { !$0.name.hasSuffix("PASSWORD") }) func aLinesEndIsNoPartOfAValue(_ sample: Sample) throws {
     let read = try Configuration(Self.environment(without: sample.name).merging([sample.name: sample.value + "\r\n"]) { $1 })
     #expect(sample.read(read) == sample.value)
   }

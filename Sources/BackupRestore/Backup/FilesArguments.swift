@@ -9,7 +9,8 @@ extension FilesSettings {
     let snapshots = mounts.filter(\.isSnapshots).flatMap {
       ["--exclude", ResticPattern.escaped(directory + "/" + $0.path)]
     }
-    return own + snapshots + excludes.flatMap { ["--exclude", anchored($0)] } + ["--"]
+    // The last that fits decides: no `!` of the operator's brings back what is ours.
+    return excludes.flatMap { ["--exclude", anchored($0)] } + own + snapshots + ["--"]
       + (empty ? [directory] : paths.isEmpty ? ["."] : paths)
   }
 

@@ -38,6 +38,13 @@ public struct HoldSet: Sendable {
         log.warning("the second repository does not know of it: \(failure.problems[0].fact)\n  hint: run it again")
       }
     }
+    // Retention may have been at work, or a clock that was ahead have said the opposite for later.
+    let now = try await repositories.catalog().of(repositories.host).first { $0.id == entry.id && $0.record != nil }
+    guard let now, (now.held == nil) == (reason == nil) else {
+      throw Failure(
+        .unexpected, now == nil ? "set \(entry.id) was forgotten meanwhile" : "a mark with a later time says the opposite",
+        hint: "look at restore --list, and at the clocks")
+    }
     output(
       reason == nil
         ? "set \(entry.id) is released: it goes when RESTIC_KEEP_LAST and RESTIC_…_TO_KEEP say so"

@@ -91,10 +91,26 @@ struct Comparison: Encodable, Equatable, Sendable {
       log.info(
         "database \(printable(name)) is read: \(Format.count(count, "table", "tables")), \(Format.bytes(size)), for \(waits.lock.components.seconds) s at most (LOCK_WAIT)"
       )
-      // Nobody waits behind us, and what somebody has for himself is not compared.
+      // What somebody has for himself is not compared, and nobody waits behind us for long.
       try await connection.execute("SET lock_timeout = '1s'")
+      let holder = try await connection.number("SELECT pg_catalog.pg_backend_pid()")
+      let watching = Task { try await end(holder, whereSomebodyWaitsOn: server) }
+      defer { watching.cancel() }
       return try await reader.read()
     }
+  }
+
+  private static func end(_ holder: Int, whereSomebodyWaitsOn server: Server) async throws {
+    var seconds = 0
+    while seconds < 3 {
+      try await Task.sleep(for: .seconds(1))
+      let isWaitedFor = try await server.session.isTrue(
+        "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks WHERE NOT granted AND \(holder) = ANY (pg_catalog.pg_blocking_pids(pid)))"
+      )
+      seconds = isWaitedFor ? seconds + 1 : 0
+    }
+    log.info("somebody waits for what is being read, and goes first")
+    _ = try await server.session.query("SELECT pg_catalog.pg_terminate_backend(\(holder))")
   }
 
   /// The same, seen from the other side.

@@ -86,15 +86,21 @@ struct FilesComparison: Encodable, Equatable, Sendable {
       }
     }
     let excluded = then.excluded ?? []
+    // Another volume is not entered on the way.
+    let mounts = try Mount.below(directory).filter { !$0.isSnapshots }.compactMap {
+      try directory.directory(at: FilePath($0.path))
+    }
     try await blocking {
-      try directory.walk { place, name, status in
-        var below = place.path.appending(name)
-        _ = below.removePrefix(directory.path)
-        let path = below.string
-        if !isMeant(path) || path.contains("\u{FFFD}") || ResticPattern.leavesOut(path, by: excluded) { return }
-        state.change { state in
-          if state.seen.contains(path.hashValue) { return }
-          state.comparison.add(Entry(path: path, change: .new, now: status.type == "file" ? status.size : nil))
+      for volume in [directory] + mounts {
+        try volume.walk { place, name, status in
+          var below = place.path.appending(name)
+          _ = below.removePrefix(directory.path)
+          let path = below.string
+          if !isMeant(path) || path.contains("\u{FFFD}") || ResticPattern.leavesOut(path, by: excluded) { return }
+          state.change { state in
+            if state.seen.contains(path.hashValue) { return }
+            state.comparison.add(Entry(path: path, change: .new, now: status.type == "file" ? status.size : nil))
+          }
         }
       }
     }

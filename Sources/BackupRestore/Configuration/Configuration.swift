@@ -70,6 +70,13 @@ package struct Configuration: Sendable {
     return configuration
   }
 
+  /// For single entries of the files.
+  func with(paths: [String]) throws -> Configuration {
+    var configuration = self
+    configuration.files = try files?.with(paths: paths)
+    return configuration
+  }
+
   /// Before commands that are to be typed: for one of several volumes they need the same.
   var typed: String { files?.mounted.map { "FILES_PATHS=\(Format.shell($0)) " } ?? "" }
 

@@ -45,9 +45,9 @@ struct Environment {
   }
 
   /// The value of NAME or the content of NAME_FILE; nil when neither is set or both are empty. `optional`: also where the file is
-  /// missing or empty.
-  mutating func text(_ name: String, optional: Bool = false) -> String? {
-    let direct = direct(name)
+  /// missing or empty. `verbatim`: with line ends behind a value of NAME, not of NAME_FILE.
+  mutating func text(_ name: String, optional: Bool = false, verbatim: Bool = false) -> String? {
+    let direct = direct(name, verbatim: verbatim)
     // Foundation puts U+FFFD in place of bytes that are not UTF-8 (measured): a repository made with that password would not open with
     // the one that was set.
     if let direct, direct.unicodeScalars.contains("\u{FFFD}") {
@@ -93,9 +93,9 @@ struct Environment {
   }
 
   /// Without line ends behind it, as of a file: `echo … | base64` makes one, and so does a list of variables with CRLF.
-  private func direct(_ name: String) -> String? {
+  private func direct(_ name: String, verbatim: Bool = false) -> String? {
     var value = variables[name] ?? ""
-    while value.last?.isNewline == true { value.removeLast() }
+    while !verbatim, value.last?.isNewline == true { value.removeLast() }
     return value.isEmpty ? nil : value
   }
 
@@ -115,7 +115,8 @@ struct Environment {
 
   /// `optional`: as `text` has it.
   mutating func secret(_ name: String, optional: Bool = false) -> Secret? {
-    guard let value = text(name, optional: optional) else { return nil }
+    // There are repositories whose password ends with one.
+    guard let value = text(name, optional: optional, verbatim: true) else { return nil }
     if value == Self.placeholder {
       report(
         "\(name) is \"\(value)\", the placeholder of the manifests, which everybody knows",

@@ -71,16 +71,33 @@ struct FilesSettings: Sendable, Equatable {
     (try? FileStatus(directory))?.isDirectory == true ? try Directory(FilePath(directory)) : nil
   }
 
+  /// Single entries of what is saved, in place of FILES_PATHS.
+  ///
+  /// - Throws: `Failure` 22 with what is no such entry.
+  func with(paths names: [String]) throws -> FilesSettings {
+    var (settings, problems): (FilesSettings, [Problem]) = (self, [])
+    settings.paths = Self.normalised(names, "--path") { problems.append(Problem(printable($0), hint: $1)) }
+    try Failure.collect(.refused, problems)
+    return settings
+  }
+
   private static func paths(_ environment: inout Environment) -> [String] {
+    var problems: [(String, String)] = []
+    let paths = normalised(environment.list("FILES_PATHS"), "FILES_PATHS") { problems.append(($0, $1)) }
+    for (fact, hint) in problems { environment.report(fact, hint: hint) }
+    return paths
+  }
+
+  private static func normalised(_ names: [String], _ source: String, _ report: (String, String) -> Void) -> [String] {
     var paths: [String] = []
-    for path in environment.list("FILES_PATHS") {
+    for path in names {
       let normal = FilePath(path).lexicallyNormalized()
       if path.hasPrefix("/") || normal.starts(with: "..") || normal.string == "." || normal.isEmpty {
-        environment.report("FILES_PATHS names \"\(path)\"", hint: "name entries below FILES_DIRECTORY, without ..")
+        report("\(source) names \"\(path)\"", "name entries below FILES_DIRECTORY, without ..")
       } else if Tree.reserved.contains(normal.components.first?.string ?? "") {
-        environment.report("FILES_PATHS names \"\(path)\"", hint: "that directory belongs to the toolkit; leave it out")
+        report("\(source) names \"\(path)\"", "that directory belongs to the toolkit; leave it out")
       } else if let other = paths.first(where: { normal.starts(with: FilePath($0)) || FilePath($0).starts(with: normal) }) {
-        environment.report("FILES_PATHS names \"\(path)\" and \"\(other)\"", hint: "one contains the other: keep one")
+        report("\(source) names \"\(path)\" and \"\(other)\"", "one contains the other: keep one")
       } else {
         paths.append(normal.string)
       }

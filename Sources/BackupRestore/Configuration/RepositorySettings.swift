@@ -109,11 +109,10 @@ struct RepositorySettings: Sendable, Equatable {
 
   private static let commonHost = "backup-restore"
 
-  /// Seconds since the password's file changed, where that is so short ago that other pods, or other Secrets, may not have theirs yet.
-  var passwordAge: Int? {
-    guard let status = passwordFile.flatMap({ try? FilePath(resolved($0)).status() }) else { return nil }
-    let age = Int(Date().timeIntervalSince1970) - status.modified.tv_sec
-    return (0..<Self.slowestSecret).contains(age) ? age : nil
+  /// Whether the password's file changed so short ago that other pods, or other Secrets, may not have theirs yet.
+  var hasNewPassword: Bool {
+    guard let status = passwordFile.flatMap({ try? FilePath(resolved($0)).status() }) else { return false }
+    return (0..<Self.slowestSecret).contains(Int(Date().timeIntervalSince1970) - status.modified.tv_sec)
   }
 
   /// The kubelet looks for changed Secrets once a minute, and may answer from a cache as old as that.

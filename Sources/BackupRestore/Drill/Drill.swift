@@ -158,7 +158,7 @@ public struct Drill: Sendable {
     let version = session?.server?.session.serverVersion
     return DrillResult(
       set: plan.source.record.id, proven: proven.map { Format.time($0) }, code: failure?.status.rawValue ?? 0,
-      problems: failure?.problems.map(\.fact) ?? [], seconds: Int(begin.duration(to: .now).inSeconds.rounded()),
+      problems: failure?.problems.map { redacted($0.fact) } ?? [], seconds: Int(begin.duration(to: .now).inSeconds.rounded()),
       toolkit: Toolkit.version, restic: invocation.restic, postgres: version.map { "\($0 / 10000).\($0 % 10000)" },
       assertions: assertions)
   }

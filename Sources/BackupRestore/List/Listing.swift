@@ -5,20 +5,30 @@ public struct Listing: Sendable {
   let invocation: Invocation
   /// What drills found, and not the sets.
   let isOfDrills: Bool
+  let asJSON: Bool
 
   /// Nothing happens yet.
   ///
-  /// - Parameter drills: what drills found, and not the sets.
-  public init(_ invocation: Invocation, drills: Bool = false) { (self.invocation, isOfDrills) = (invocation, drills) }
+  /// - Parameters:
+  ///   - drills: what drills found, and not the sets.
+  ///   - json: a document, not a table.
+  public init(_ invocation: Invocation, drills: Bool = false, json: Bool = false) {
+    (self.invocation, isOfDrills, asJSON) = (invocation, drills, json)
+  }
 
   /// - Throws: `Failure` where no repository can be opened.
   public func run() async throws -> ExitStatus {
     if isOfDrills {
-      output(Self.drills(try await invocation.repositories.catalog().drills(invocation.repositories.host)))
+      let drills = try await invocation.repositories.catalog().drills(invocation.repositories.host)
+      output(asJSON ? try ListedDrill.document(drills) : Self.drills(drills))
       return .done
     }
     let found = try await invocation.restorable()
     let repositories = invocation.repositories
+    if asJSON {
+      output(try ListedSets(found.catalog, found.legacy).document())
+      return .done
+    }
     if found.catalog.entries.isEmpty, found.legacy.items.isEmpty, !repositories.settings.prefix.isEmpty {
       output("no sets in the second repository: the next backup copies them")
       return .done

@@ -151,7 +151,6 @@ struct Dump: Sendable {
   /// Whichever fails first ends the other.
   private func saveOnce(into repository: Repository, set: SetID) async throws -> (part: DatabasePart, added: Int) {
     let archive = DatabasePart.archiveName(name)
-    let excluded = try await excludedTables(base: repository.base)
     let arguments = DatabaseSettings.stdinCommand(
       program: program.path,
       arguments: DatabaseSettings.dumpArguments(snapshot: snapshot, lockWait: EvidenceReader.patience)
@@ -160,6 +159,7 @@ struct Dump: Sendable {
     let hasEnded = Locked(false)
     defer { courtesy?.end() }
     do {
+      let excluded = try await excludedTables(base: repository.base)
       let (saved, evidence, roles) = try await withThrowingTaskGroup(of: Half.self) { group in
         group.addTask {
           defer { hasEnded.change { $0 = true } }
@@ -169,7 +169,7 @@ struct Dump: Sendable {
               extra: settings.environment([:], database: name).merging(["PGAPPNAME": application]) { $1 },
               part: "database \(name)"))
         }
-        group.addTask { try await readEvidence(repository.waits, without: excluded, hasEnded: hasEnded) }
+        group.addTask { try await readEvidence(repository.waits, without: excluded.tables, hasEnded: hasEnded) }
         var (saved, read): (Repository.Saved?, (DatabaseEvidence, [RoleUse])?)
         for try await half in group {
           switch half {
@@ -189,13 +189,14 @@ struct Dump: Sendable {
       try await connection.execute("COMMIT")
       var whole = evidence
       whole.sequences = SequenceEvidence.joined(sequences, try await EvidenceReader(connection: connection).sequences())
-        .filter { !excluded.contains($0.name) }
+        .filter { !excluded.sequences.contains($0.name) }
       whole.schema = schema
       let unsaved = try await EvidenceReader(connection: connection).unsaved()
       if !unsaved.isEmpty { whole.unsaved = unsaved }
       let part = DatabasePart(
         snapshot: saved.snapshot, name: name, archive: "/" + archive, bytes: saved.bytes, pgDump: program.major,
-        properties: properties, roles: roles, evidence: whole, excluded: excluded.isEmpty ? nil : excluded.sorted())
+        properties: properties, roles: roles, evidence: whole, excluded: excluded.tables.isEmpty ? nil : excluded.tables.sorted(),
+        excludedBy: settings.excludedData.isEmpty ? nil : settings.excludedData)
       return (part, saved.added)
     } catch let error as DatabaseError {
       throw Self.sourceFailure(name, error, repository.waits)

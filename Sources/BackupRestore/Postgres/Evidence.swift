@@ -172,15 +172,25 @@ struct EvidenceReader: Sendable {
     }
   }
 
+  /// How many tables, views and sequences there are that no extension brought.
+  func relations() async throws -> Int {
+    try await connection.number(
+      """
+      SELECT count(*) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relpersistence <> 't' AND \(Self.ours) AND NOT \(Self.member("pg_class", "c.oid"))
+      """)
+  }
+
   /// Tables that hold something and are saved by nobody: pg_dump leaves an extension's members to the extension, also those that somebody
-  /// has made its members since. A script of an extension that is trusted makes its own as a superuser, one that is not as who ran it,
+  /// has made its members since. Asked without a lock, by what the statistics say. A script of an extension that is trusted makes its own as a superuser, one that is not as who ran it,
   /// who was one.
   func unsaved() async throws -> [String] {
     try await connection.column(
       """
       SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       JOIN pg_catalog.pg_roles r ON r.oid = c.relowner AND NOT r.rolsuper
-      WHERE c.relkind = 'r' AND \(Self.ours) AND \(Self.member("pg_class", "c.oid")) AND pg_catalog.pg_relation_size(c.oid) > 0
+      WHERE c.relkind = 'r' AND \(Self.ours) AND \(Self.member("pg_class", "c.oid"))
+        AND (c.relpages > 0 OR pg_catalog.pg_stat_get_live_tuples(c.oid) > 0)
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_extension x WHERE c.oid = ANY (x.extconfig)) ORDER BY 1
       """)
   }

@@ -45,25 +45,30 @@ struct StagingDatabase: Sendable {
 
   /// After it is loaded, whoever loaded it: nobody keeps what was granted for that.
   func loaded() async throws {
-    try await endRestoring()
+    for setting in StoredSettings.asked(by: extensions) {
+      _ = try? await server.session.query("ALTER DATABASE \(database) RESET \(DatabaseProperties.settingName(setting.name))")
+    }
     if try await isSuperuser() || owner == user { return }
     if server.major >= 15 { try await restorePublic(of: owner, in: try await server.open(name)) }
     try await run(["REVOKE ALL ON DATABASE \(database) FROM \(SQL.identifier(owner))"])
   }
 
-  /// The extension's own end of a restore: it takes its settings back and puts its triggers in the place of those of the dump.
-  private func endRestoring() async throws {
-    // Nobody else may set them.
-    if StoredSettings.asked(by: extensions).isEmpty { return }
-    guard try await isSuperuser() else { return }
-    let inside = try await server.open(name)
+  /// The extension's own end of a restore, in the database that is live by then: it starts workers, which are to do nothing to a copy.
+  func endRestoring() async {
+    guard !StoredSettings.asked(by: extensions).isEmpty, (try? await isSuperuser()) == true else { return }
     let member = """
       SELECT p.oid::pg_catalog.regproc::text FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
       JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'timescaledb'
       WHERE p.proname = 'timescaledb_post_restore'
       """
-    for row in try await inside.query(member) { _ = try await inside.query("SELECT \(try row.text(0))()") }
+    let ended = await settled {
+      let inside = try await server.open(live)
+      for row in try await inside.query(member) { _ = try await inside.query("SELECT \(try row.text(0))()") }
+    }
+    if case .failure(let error) = ended {
+      log.warning("timescaledb in database \(printable(live)): \(error)\n  hint: run SELECT timescaledb_post_restore() there")
+    }
   }
 
   struct Prepared: Sendable {

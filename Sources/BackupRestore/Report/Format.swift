@@ -30,6 +30,11 @@ package enum Format {
   static func count(_ number: Int, _ one: String, _ many: String) -> String { "\(count(number)) \(number == 1 ? one : many)" }
 
   /// 3725 s → `1 h 2 min`; 12.3 s → `12 s`; 0.4 s → `0.4 s`.
+  /// The first three: a tag is an argument, and Linux takes 128 KiB.
+  static func some(_ names: [String]) -> String {
+    names.prefix(3).joined(separator: " ") + (names.count > 3 ? " and \(names.count - 3) more" : "")
+  }
+
   static func duration(_ seconds: Double) -> String {
     switch seconds {
     case ..<10: "\(tenths(max(0, seconds))) s"

@@ -35,4 +35,12 @@ extension Staging {
     }
     return asserted
   }
+
+  /// What DRILL_SQL asks of a database that is not restored now.
+  func tellUnasked() {
+    let first = configuration.database?.names.first
+    for assertion in configuration.assertions where !plan.databases.contains(where: { $0.live == assertion.database ?? first }) {
+      log.warning("\(assertion.name) (DRILL_SQL) is not asked: its database is not restored now")
+    }
+  }
 }

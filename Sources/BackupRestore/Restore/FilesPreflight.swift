@@ -27,7 +27,7 @@ struct FilesPreflight: Sendable {
     return missing.value.sorted().map {
       Problem(
         "\(plan.source.title) does not hold \(printable(String($0.dropFirst())))",
-        hint: "correct FILES_PATHS; it holds \(top.value.sorted().map(printable).joined(separator: ", "))")
+        hint: "correct FILES_PATHS or --path; it holds \(top.value.sorted().map(printable).joined(separator: ", "))")
     }
   }
 

@@ -11,6 +11,8 @@ public struct Restore: Sendable {
     public var dryRun = false
     /// Files where they are, after a set of what is live was saved: for volumes without room for two copies.
     public var inPlace = false
+    /// Only where database and volume hold nothing.
+    public var onlyIfEmpty = false
     /// Swaps although what is staged is not what its evidence says.
     public var acceptDifferences = false
     /// Logical replication slots of the databases that are replaced are dropped after the swap.
@@ -37,12 +39,14 @@ public struct Restore: Sendable {
   ///   where another run is at work.
   public func run() async throws -> ExitStatus {
     let begin = ContinuousClock().now
+    if try await leavesWhatIsThere() { return .done }
     // In place what is live is saved as a set first: without its repositories that would end half-way.
     if options.inPlace, !options.dryRun { _ = try await invocation.repositories.catalog() }
     let plan = try plan(try await selection.source(invocation))
 
     return try await Session.open(invocation, needs(of: plan)) { session in
       if !options.dryRun { try await session.finishEarlier() }
+      if try await tellWhatIsThere() { return .done }
       let id = try await session.swap.newID()
 
       // Whatever can be known to be wrong, before anything is changed.
@@ -77,6 +81,7 @@ public struct Restore: Sendable {
 
       // Only now: while the replacement was being built nothing live was touched, and it might have failed.
       try await session.pause()
+      try await refuseWhatCameMeanwhile()
       let swapped = try await staging.swapIn(staged, safety: safety)
       let isResumed = await session.resume()
 

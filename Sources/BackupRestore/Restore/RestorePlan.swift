@@ -95,7 +95,8 @@ struct RestorePlan: Sendable {
     for path in paths where !saved.isEmpty && !saved.contains(where: { FilePath(path).starts(with: $0) }) {
       problems.append(
         Problem(
-          "\(source.title) does not hold \(path)", hint: "it holds \(files.paths.joined(separator: ", ")): correct FILES_PATHS"))
+          "\(source.title) does not hold \(path)",
+          hint: "it holds \(files.paths.joined(separator: ", ")): correct FILES_PATHS or --path"))
     }
     return paths
   }

@@ -37,8 +37,6 @@ extension Staging {
       let (reading, analysing) = (try await server.open(staging.name), try await server.open(staging.name))
       // Statistics are not in the archive; without them the first queries of the application would be slow. ANALYZE calls what indexes call.
       let path = try await SearchPaths.read(staging.properties, owner: staging.owner, server.session)[0]
-      // The statistics of all partitions together need those of a foreign one, and what we built is no trap.
-      if try await analysing.isRestricted() { try await analysing.execute("SET restrict_nonsystem_relation_kind = 'view'") }
       try await analysing.execute("SET search_path = \(path)")
       async let analysed = settled { try await analyse(analysing) }
       let copy = try await EvidenceReader(connection: reading, isOurs: true).read()
@@ -74,7 +72,7 @@ extension Staging {
   /// One that cannot be sampled, for a partition that is another server's, keeps the rest from nothing.
   private func analyse(_ connection: Connection) async throws {
     do { try await connection.execute("ANALYZE") } catch let error as DatabaseError {
-      for table in try await EvidenceReader(connection: connection).tables() where table.copy != nil {
+      for table in try await EvidenceReader(connection: connection).tables() {
         _ = try? await connection.query("ANALYZE \(table.name)")
       }
       throw error
@@ -92,18 +90,19 @@ extension Staging {
 
   /// - Returns: what the operator accepts.
   private func load(_ target: RestorePlan.Target, into staging: StagingDatabase) async throws -> (LeftOut.Result, Asserted) {
-    var (leftOut, asserted) = (LeftOut.Result(), Asserted())
+    var (leftOut, asserted, isAsked) = (LeftOut.Result(), Asserted(), false)
     if target.part.isPlain {
       leftOut.differences = try await loadPlain(target, into: staging)
-      asserted = try await assertions(of: target, in: staging, as: nil)
     } else {
       let loader = try await loader(target, staging)
+      isAsked = loader != nil
       leftOut = try await loadArchive(target, into: staging, as: loader)
       // Before it is gone: what a query calls of the application's is not to run as a superuser.
-      asserted = try await assertions(of: target, in: staging, as: loader)
+      if let loader { asserted = try await assertions(of: target, in: staging, as: loader) }
       try await loader?.remove()
     }
     try await staging.loaded()
+    if !isAsked { asserted = try await assertions(of: target, in: staging, as: nil) }
     return (leftOut, asserted)
   }
 

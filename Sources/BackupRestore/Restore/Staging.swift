@@ -39,6 +39,7 @@ struct Staging: Sendable {
           }
         }
         var staged = Staged(leftOut: leftOut)
+        tellUnasked()
         for try await part in group {
           switch part {
           case .files(let files): staged.take(files)

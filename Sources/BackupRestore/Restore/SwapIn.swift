@@ -25,7 +25,11 @@ extension Staging {
     if plan.files != nil { try session.swap.endReplacing() }
     let server = swap.server
     // A task of its own: it is done.
-    let isTidy = await Task { if let server { await leaveSlots(server) } else { true } }.value
+    let isTidy = await Task {
+      guard let server else { return true }
+      for target in plan.databases { await (try? database(target, on: server))?.endRestoring() }
+      return await leaveSlots(server)
+    }.value
     return Swapped(swap: swap, isTidy: isTidy)
   }
 

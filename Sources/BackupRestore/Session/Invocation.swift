@@ -44,6 +44,13 @@ public struct Invocation: Sendable {
     Invocation(self, repositories: repositories, configuration: try configuration.onVolume())
   }
 
+  /// The same, of single entries of the files: files or directories below FILES_DIRECTORY.
+  ///
+  /// - Throws: `Failure` 22 with what is no such entry.
+  public func with(paths: [String]) throws -> Invocation {
+    Invocation(self, repositories: repositories, configuration: try configuration.with(paths: paths))
+  }
+
   /// The same over the second repositories.
   ///
   /// - Throws: `Failure` 78 where no second repository is configured.

@@ -1,4 +1,5 @@
 import FoundationEssentials
+import SystemPackage
 
 /// Why a new set is not to be trusted yet: it lacks what the last good one had, shrank below half, or begins from nothing.
 enum Doubt {
@@ -11,7 +12,7 @@ enum Doubt {
       if let files, let before = last.files {
         // What is left out since says nothing about the rest, unless nothing is left at all.
         let isNarrower = !Set(files.excluded ?? []).isSubset(of: before.excluded ?? [])
-        if !isNarrower { reasons += shrunk(files.evidence, before.evidence, last.id) + shrunkParts(files, before, last.id) }
+        if !isNarrower { reasons += shrunk(files.evidence, before.evidence, last.id) + emptied(files, before, last.id) }
         if isNarrower, (before.evidence?.bytes ?? 0) > 0 { reasons += empty(files: files, databases: []) }
       } else if last.files != nil, !lost.contains(nil) {
         reasons.append("no files (set \(last.id) had them)")
@@ -24,18 +25,18 @@ enum Doubt {
         }
       }
     }
-    if let long = files?.evidence?.tooLong {
+    // Told once, as what follows: what was accepted and is no more than before is no news.
+    if let long = files?.evidence?.tooLong, long > last?.files?.evidence?.tooLong ?? 0 {
       reasons.append(
         "\(Format.count(long, "path is", "paths are")) over \(Format.count(FilesEvidence.longestPath)) bytes, too long to be restored"
       )
     }
     for database in databases {
       let before = last?.databases.first { $0.name == database.name }?.evidence?.unsaved ?? []
-      // Told once: what was accepted is no news.
       let unsaved = (database.evidence?.unsaved ?? []).filter { !before.contains($0) }
       if unsaved.isEmpty { continue }
       reasons.append(
-        "\(unsaved.map(printable).joined(separator: ", ")) in database \(printable(database.name)): pg_dump saves no row of a member of an extension"
+        "\(Format.some(unsaved.map(printable))) in database \(printable(database.name)): pg_dump saves no row of a member of an extension"
       )
     }
     return reasons
@@ -74,18 +75,18 @@ enum Doubt {
     return [counted ?? shrunk(now?.bytes ?? 0, then?.bytes ?? 0, id, bytes: "in files")].compactMap { $0 }
   }
 
-  /// What FILES_PATHS names, and volumes mounted below: a small one is gone without a trace in the sum of all.
-  private static func shrunkParts(_ now: FilesPart, _ then: FilesPart, _ id: SetID) -> [String] {
-    (then.evidence?.parts ?? [:]).sorted { $0.key < $1.key }.compactMap { name, before in
-      guard before.entries > 0 else { return nil }
-      guard let part = now.evidence?.parts?[name] else {
-        // What FILES_PATHS names no more is left out by the operator.
-        return then.paths.contains(name) || now.evidence?.parts == nil
-          ? nil
-          : "\(printable(name)) is no volume of its own any more (set \(id) had \(Format.count(before.entries, "entry", "entries")) on it)"
+  /// What FILES_PATHS names, and volumes mounted below: a small one that is empty is gone without a trace in the sum of all. What the operator
+  /// names no more is left out, with all that lies in it.
+  private static func emptied(_ now: FilesPart, _ then: FilesPart, _ id: SetID) -> [String] {
+    guard let parts = now.evidence?.parts else { return [] }
+    return (then.evidence?.parts ?? [:]).sorted { $0.key < $1.key }.compactMap { name, before in
+      let isMeant = now.paths.isEmpty || now.paths.contains { FilePath(name).starts(with: FilePath($0)) }
+      guard before.entries > 0, isMeant else { return nil }
+      let had = "(set \(id) had \(Format.count(before.entries, "entry", "entries")), \(Format.bytes(before.bytes)))"
+      guard let part = parts[name] else {
+        return then.paths.contains(name) ? nil : "\(printable(name)) is no volume of its own any more \(had)"
       }
-      let counted = shrunk(part.entries, before.entries, id) { Format.count($0, "entry", "entries") + " in \(printable(name))" }
-      return counted ?? shrunk(part.bytes, before.bytes, id, bytes: "in \(printable(name))")
+      return part.entries == 0 || part.bytes == 0 && before.bytes > 0 ? "nothing is left in \(printable(name)) \(had)" : nil
     }
   }
 
@@ -96,7 +97,7 @@ enum Doubt {
     // Of a table that was not counted in one of them nothing is known.
     let excluded = [now, then].flatMap { $0.excluded ?? [] }
     let unread = Set([now, then].flatMap { $0.evidence?.tables ?? [] }.filter { $0.unread == true }.map(\.name) + excluded)
-    let isNarrower = !Set(now.excluded ?? []).isSubset(of: then.excluded ?? [])
+    let isNarrower = !Set(now.excludedBy ?? []).isSubset(of: then.excludedBy ?? [])
     let rows = { (part: DatabasePart) in
       (part.evidence?.tables ?? []).filter { !unread.contains($0.name) }.reduce(0) { $0 + $1.rows }
     }

@@ -20,7 +20,7 @@ struct DrillResult: Encodable, Sendable {
 
   var tags: [String] {
     // restic separates tags by commas.
-    let reason = problems.first.map { ["reason=" + String(printable($0).prefix(200)).replacing(",", with: ";")] } ?? []
+    let reason = problems.first.map { ["reason=" + String(redacted($0).prefix(200)).replacing(",", with: ";")] } ?? []
     return ["kind=\(proven == nil ? Self.kinds.failure : Self.kinds.proof)", "set=\(set)", "code=\(code)", "seconds=\(seconds)"]
       + ["toolkit=\(toolkit)", "assertions=\(assertions.count)"] + (postgres.map { ["postgres=\($0)"] } ?? []) + reason
   }

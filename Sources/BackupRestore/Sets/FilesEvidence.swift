@@ -66,7 +66,7 @@ struct FilesEvidence: Codable, Equatable, Sendable {
   mutating func count(_ node: Node, at path: Substring) {
     count(node)
     if path.utf8.count > Self.longestPath { tooLong = (tooLong ?? 0) + 1 }
-    for name in (parts ?? [:]).keys where path.hasPrefix(name + "/") {
+    for name in (parts ?? [:]).keys where path.utf8.starts(with: (name + "/").utf8) {
       parts?[name]?.entries += 1
       if node.type == "file" { parts?[name]?.bytes += node.size ?? 0 }
     }

@@ -26,9 +26,9 @@ struct Record: Codable, Equatable, Sendable {
 
   /// What was left out because it is excluded, in words.
   var excluded: [String] {
-    (files?.excluded.map { ["files like \($0.joined(separator: " "))"] } ?? [])
+    (files?.excluded.map { ["files like \(Format.some($0))"] } ?? [])
       + databases.compactMap { database in
-        database.excluded.map { "rows of \($0.joined(separator: " ")) in database \(database.name)" }
+        database.excluded.map { "rows of \(Format.some($0)) in database \(database.name)" }
       }
   }
 
@@ -140,6 +140,8 @@ struct DatabasePart: Codable, Equatable, Sendable {
   let evidence: DatabaseEvidence?
   /// Tables that are saved without their rows, by POSTGRES_EXCLUDE_TABLE_DATA; nil: none is.
   var excluded: [String]? = nil
+  /// POSTGRES_EXCLUDE_TABLE_DATA at the time.
+  var excludedBy: [String]? = nil
   /// Nil where nobody could be asked, and in older records.
   var rehearsed: Rehearsed? = nil
 }

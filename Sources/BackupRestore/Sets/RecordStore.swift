@@ -31,7 +31,7 @@ extension Repository {
       var reader: LiveAttributes?
     }
     let state = Locked(State(reader: live.map(LiveAttributes.init)))
-    if let parts { state.change { $0.evidence.parts = Dictionary(uniqueKeysWithValues: parts.map { ($0, .init()) }) } }
+    if let parts { state.change { $0.evidence.parts = Dictionary(parts.map { ($0, .init()) }) { first, _ in first } } }
     if live != nil { state.change { ($0.evidence.attributes, $0.evidence.kinds) = ([:], []) } }
     try await list(snapshot) { node in
       state.change { state in
@@ -61,10 +61,15 @@ struct LiveAttributes: Sendable {
 
   private mutating func directory(at path: String) -> Directory? {
     if path.isEmpty { return root }
-    while let last = chain.last, path != last.path, !path.hasPrefix(last.path + "/") { chain.removeLast() }
+    // By bytes: to Swift a slash and a combining mark behind it are one character.
+    while let last = chain.last, !path.utf8.elementsEqual(last.path.utf8), !path.utf8.starts(with: (last.path + "/").utf8) {
+      chain.removeLast()
+    }
     var (place, reached) = chain.last.map { ($0.directory, $0.path) } ?? (root, "")
-    for name in path.dropFirst(reached.count).split(separator: "/") {
-      guard let name = Directory.Name(String(name)), let next = try? place.directory(name) else { return nil }
+    for name in path.utf8.dropFirst(reached.utf8.count).split(separator: UInt8(ascii: "/")) {
+      guard let name = Directory.Name(String(decoding: name, as: UTF8.self)), let next = try? place.directory(name) else {
+        return nil
+      }
       (place, reached) = (next, reached.isEmpty ? name.string : reached + "/" + name.string)
       // Deeper ones are found from the last of these.
       if chain.count < Self.mostOpen { chain.append((reached, place)) }
@@ -75,10 +80,11 @@ struct LiveAttributes: Sendable {
   /// Nil where they are not known.
   mutating func of(_ node: Node) -> [ExtendedAttribute]? {
     guard let text = node.path, !text.contains("\u{FFFD}") else { return nil }
-    let path = text.dropFirst()
-    let slash = path.lastIndex(of: "/")
-    guard let name = Directory.Name(String(slash.map { path[path.index(after: $0)...] } ?? path)),
-      let directory = directory(at: slash.map { String(path[..<$0]) } ?? ""), let before = try? directory.existing(name),
+    let path = text.utf8.dropFirst()
+    let slash = path.lastIndex(of: UInt8(ascii: "/"))
+    let (above, own) = (slash.map { path[..<$0] } ?? path.prefix(0), slash.map { path[path.index(after: $0)...] } ?? path)
+    guard let name = Directory.Name(String(decoding: own, as: UTF8.self)),
+      let directory = directory(at: String(decoding: above, as: UTF8.self)), let before = try? directory.existing(name),
       let attributes = try? ExtendedAttribute.all(of: directory.reached.appending(name)),
       let after = try? directory.existing(name), node.isStill(before, after)
     else { return nil }

@@ -61,7 +61,7 @@ extension Swap {
           let mark = RestoreMarker(comment: comment)
           guard try await isKept(name, live, id, mark, kept[id], server) else {
             log.warning(
-              "database \(printable(name)) is called like one that a restore keeps, and no restore of this application kept it\n  hint: whoever made it may drop it; it is passed over"
+              "database \(printable(name)) is called like one that a restore keeps, and no restore of this application kept it\n  hint: it is passed over; ask who made it before it is dropped"
             )
             continue
           }
@@ -81,12 +81,14 @@ extension Swap {
   private func isKept(
     _ name: String, _ live: String, _ id: RestoreID, _ mark: RestoreMarker?, _ state: PreviousState?, _ server: Server
   ) async throws -> Bool {
-    if id.isAhead(of: Date()) { return false }
     guard let journal = try state?.files ?? journal(id), journal.phase != .replacing else {
-      return mark.map { $0.databases.isEmpty || $0.databases.contains(live) } ?? false
+      return mark.map { !id.isAhead(of: Date()) && ($0.databases.isEmpty || $0.databases.contains(live)) } ?? false
     }
     guard let rename = journal.renames.first(where: { $0.to == name }) else { return false }
-    guard let oid = journal.databases?.oids[rename.from] else { return true }
+    // Of a server that was built anew from its dump the OIDs say nothing.
+    guard let then = journal.databases, let oid = then.oids[rename.from], let system = then.system,
+      try await server.system() == system
+    else { return true }
     return try await server.name(ofDatabase: oid) == name
   }
 
