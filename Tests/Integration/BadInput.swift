@@ -80,7 +80,9 @@ import Testing
     },
     Case("options that the server does not take", ["backup"], 20, ["correct PGOPTIONS"]) { _ in ["PGOPTIONS": "-c nothing=1"] },
     Case("a number that is too large", 78, ["LOCK_WAIT", "0 to 2147483"]) { _ in ["LOCK_WAIT": "9223372036854775807"] },
-    Case("a path the set does not hold", ["restore"], 22, ["FILES_PATHS; it holds a, d"]) { _ in ["FILES_PATHS": "nothing"] },
+    Case("a path the set does not hold", ["restore"], 22, ["correct FILES_PATHS or --path; it holds a, d"]) { _ in
+      ["FILES_PATHS": "nothing"]
+    },
     Case("the target directory is missing", ["restore"], 22, ["/nowhere does not exist", "--only database"]) { _ in
       ["FILES_DIRECTORY": "/nowhere"]
     },

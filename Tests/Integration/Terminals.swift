@@ -59,7 +59,8 @@ import Testing
     environment["TERM"] = "xterm-256color"
     environment["CLOCK"] = try Preloaded.library("Clock")
     environment["TZ"] = "Europe/Berlin"
-    let tmux = ["-f", "/dev/null", "-S", site.root + "/tmux"]
+    // A socket for each: one that was just told to end may still answer on its own.
+    let tmux = ["-f", "/dev/null", "-S", site.root + "/tmux.\(UInt32.random(in: 0...UInt32.max))"]
     // In the foreground of its own server, which `timeout` bounds.
     try await Shell.run(
       "tmux",

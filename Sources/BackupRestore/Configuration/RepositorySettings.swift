@@ -109,7 +109,8 @@ struct RepositorySettings: Sendable, Equatable {
 
   private static let commonHost = "backup-restore"
 
-  /// Whether the password's file changed so short ago that other pods, or other Secrets, may not have theirs yet.
+  /// Whether the password's file changed so short ago that other pods, or other Secrets, may not have theirs yet. No number of seconds: what
+  /// all repositories say alike is said once.
   var hasNewPassword: Bool {
     guard let status = passwordFile.flatMap({ try? FilePath(resolved($0)).status() }) else { return false }
     return (0..<Self.slowestSecret).contains(Int(Date().timeIntervalSince1970) - status.modified.tv_sec)

@@ -46,7 +46,6 @@ extension Repository {
       return Failure(
         .wrongPassword, "\(shown): wrong repository password",
         hint: "check \(settings.prefix)RESTIC_PASSWORD or the file \(settings.prefix)RESTIC_PASSWORD_FILE names"
-          // No number: the repositories are asked at the same time, and what they say alike is said once.
           + (settings.hasNewPassword ? "; it changed just now: a changed Secret reaches pods up to two minutes late" : ""))
     case .exited(3) where verb == "forget" && has("403 Forbidden"):
       return Failure(
