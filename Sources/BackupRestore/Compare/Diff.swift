@@ -32,7 +32,7 @@ public struct Diff: Sendable {
     case (nil, let now?): comparison = try await Comparison(now, live: invocation, only: only, in: repository).flipped
     case (nil, nil): throw Failure(.refused, "what is live is compared with itself", hint: "name a set: restore --diff SET")
     }
-    output(asJSON ? String(decoding: try JSON.document(comparison), as: UTF8.self) : comparison.text)
+    output(try asJSON ? JSON.text(comparison) : comparison.text)
     return .done
   }
 

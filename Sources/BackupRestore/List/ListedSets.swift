@@ -11,8 +11,6 @@ struct ListedSets: Encodable, Sendable {
         paths: item.snapshot.paths ?? [], bytes: item.snapshot.summary?.total_bytes_processed)
     }
   }
-
-  func document() throws -> String { String(decoding: try JSON.document(self), as: UTF8.self) }
 }
 
 struct ListedSet: Encodable, Sendable {
@@ -78,9 +76,5 @@ struct ListedDrill: Encodable, Sendable {
     (proven, code) = (drill.tag("kind") == DrillResult.kinds.proof, number("code"))
     (seconds, assertions) = (number("seconds"), number("assertions"))
     (postgres, toolkit) = (drill.tag("postgres"), drill.tag("toolkit"))
-  }
-
-  static func document(_ drills: [Snapshot]) throws -> String {
-    String(decoding: try JSON.document(drills.map(ListedDrill.init)), as: UTF8.self)
   }
 }

@@ -20,13 +20,13 @@ public struct Listing: Sendable {
   public func run() async throws -> ExitStatus {
     if isOfDrills {
       let drills = try await invocation.repositories.catalog().drills(invocation.repositories.host)
-      output(asJSON ? try ListedDrill.document(drills) : Self.drills(drills))
+      output(try asJSON ? JSON.text(drills.map(ListedDrill.init)) : Self.drills(drills))
       return .done
     }
     let found = try await invocation.restorable()
     let repositories = invocation.repositories
     if asJSON {
-      output(try ListedSets(found.catalog, found.legacy).document())
+      output(try JSON.text(ListedSets(found.catalog, found.legacy)))
       return .done
     }
     if found.catalog.entries.isEmpty, found.legacy.items.isEmpty, !repositories.settings.prefix.isEmpty {

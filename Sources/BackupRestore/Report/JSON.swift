@@ -15,4 +15,7 @@ enum JSON {
   static func document(_ value: some Encodable) throws -> [UInt8] {
     try encoded(value, [.prettyPrinted, .withoutEscapingSlashes])
   }
+
+  /// The same, for standard output.
+  static func text(_ value: some Encodable) throws -> String { String(decoding: try document(value), as: UTF8.self) }
 }
